@@ -1,0 +1,25 @@
+"""The errors a user can cause or cure: one class a kind of cause, one sentence each, naming the thing, what was found and what to do."""
+
+
+class EspressoError(Exception):
+    """Base of every error that is the user's to cure; the command line prints its one sentence and exits with 2."""
+
+
+class MediaError(EspressoError):
+    """An image or video that cannot be opened, probed or decoded."""
+
+
+class ModelError(EspressoError):
+    """A model, adapter or server that is missing, unreachable or answers with nonsense."""
+
+
+class ProfileError(EspressoError):
+    """A profile that does not exist or says something impossible."""
+
+
+class DataError(EspressoError):
+    """A file of questions, answers, truth or configuration that does not hold what it should."""
+
+
+class QuestionError(EspressoError):
+    """A question that cannot be asked: empty, without visuals, with one option."""
