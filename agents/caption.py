@@ -1,0 +1,50 @@
+"""Caption the sampled frames, one by one, so that a language model can choose among them (VideoEspresso, section 4).
+
+A caption that is in the cache costs nothing: the second question about a clip captions no frame.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+import prompts
+from agents.run import Run, Shown
+from agents.state import AnswerState, AnswerUpdate
+from agents.steps import step
+from espresso.cache import CaptionKey
+from espresso.models import Picture
+from espresso.schema import Caption, Frame
+
+MAX_TOKENS = 128
+_BLANK = Shown(Frame(index=0, time=0), Picture(np.zeros((1, 1, 3), np.uint8)))
+
+
+async def caption(state: AnswerState, run: Run) -> AnswerUpdate:
+    """Fill `captions`, one for each of `frames`, in their order. Raises ModelError."""
+    captioner, style = run.roles.captioner, run.settings.prompts
+    prompt = prompts.render("caption", style=style, frame=_BLANK).hash
+    keys = {
+        frame: CaptionKey(run.clips[frame.visual].visual.digest, frame.index, run.settings.frame_size, captioner.name, prompt)
+        for frame in state.frames
+    }
+    known = run.cache.captions(list(keys.values())) if run.cache else {}
+    new = [frame for frame in state.frames if keys[frame] not in known]
+    shown = await run.show(new)
+    asked = [prompts.render("caption", style=style, frame=frame).messages for frame in shown]
+    replies = await captioner.chat_many(asked, max_tokens=MAX_TOKENS) if asked else []
+    made = {keys[frame]: reply.text.strip() for frame, reply in zip(new, replies, strict=True)}
+    if run.cache and made:
+        run.cache.keep_captions(made)
+    texts = known | made
+    return AnswerUpdate(
+        captions=tuple(Caption(frame=frame, text=texts[keys[frame]]) for frame in state.frames),
+        trace=step(
+            "caption",
+            replies,
+            model=captioner,
+            prompt=prompt,
+            frames=len(state.frames),
+            cached=len(state.frames) - len(new),
+            notes=[run.cache.trouble if run.cache else None],
+        ),
+    )

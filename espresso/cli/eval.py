@@ -1,0 +1,125 @@
+"""`espresso eval run world --split test --limit 420 --strategy selector`: benchmarks."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, cast
+
+import typer
+
+if TYPE_CHECKING:
+    from rich.table import Table
+
+    from eval.run import Progress, Summary
+
+SPEED_OVER_S = 120
+"""Answers come in bursts, a batch at a time; the time left is reckoned over several."""
+
+app = typer.Typer(no_args_is_help=True, help="Measure answers on a benchmark.")
+
+
+@app.callback()
+def evaluate() -> None:
+    """Measure answers on a benchmark."""
+
+
+@app.command()
+def run(
+    bench: str = typer.Argument(help="The benchmark: world."),
+    *,
+    split: str = typer.Option("test", help="Which of its questions."),
+    limit: int | None = typer.Option(None, help="The first so many questions, else all."),
+    strategy: str = typer.Option(
+        "selector", help="How core frames are found: selector, uniform, all, blind, or oracle from truth."
+    ),
+    profile: str | None = typer.Option(
+        None, help="Which models answer: a name or a TOML file, else ESPRESSO_PROFILE, else tiny."
+    ),
+    seed: int = typer.Option(0, help="Of the order in which options are shown."),
+    out: Path | None = typer.Option(None, help="The run's folder, else one in ./runs. One that was interrupted is gone on with."),
+    as_json: bool = typer.Option(False, "--json", help="Print one JSON document."),
+) -> None:
+    """Ask a benchmark's questions; print accuracy by task with intervals, and how good core frames and evidence are."""
+    from rich.console import Console
+
+    from eval.run import run as run_bench
+
+    with _progress() as on_progress:
+        summary = run_bench(
+            bench,
+            split=split,
+            limit=limit,
+            strategy=cast(Any, strategy),
+            profile=profile,
+            seed=seed,
+            out=out,
+            on_progress=on_progress,
+        )
+    if as_json:
+        typer.echo(summary.model_dump_json(indent=2))
+        return
+    console = Console()
+    console.print(_by_task(summary))
+    console.print(_measured(summary))
+    console.print(f"{summary.folder}/samples.jsonl", soft_wrap=True, highlight=False)
+
+
+@contextmanager
+def _progress() -> Iterator[Callable[[Progress], None]]:
+    """Show how far the run is on standard error: a bar, live accuracy, time left."""
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+    from rich.progress import Progress as Bars
+
+    said = TextColumn("{task.fields[said]}")
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        said,
+        TimeElapsedColumn(),
+        TimeRemainingColumn(),
+    )
+    with Bars(*columns, console=Console(stderr=True), speed_estimate_period=SPEED_OVER_S) as bars:
+        shown: dict[str, Any] = {}
+
+        def update(progress: Progress) -> None:
+            said = f"{progress.right / progress.done:.1%} right" if progress.done and progress.doing == "answering" else ""
+            said += f", {progress.errors} errors" if progress.errors else ""
+            if progress.doing not in shown:
+                shown[progress.doing] = bars.add_task(progress.doing, completed=progress.done, total=progress.total, said=said)
+            bars.update(shown[progress.doing], completed=progress.done, total=progress.total, said=said)
+
+        yield update
+
+
+def _by_task(summary: Summary) -> Table:
+    from rich.table import Table
+
+    about = summary.configuration
+    table = Table(title=f"{about.bench} {about.split}, {about.profile['name']}, {about.strategy}", title_justify="left")
+    table.add_column("task")
+    for head in ("questions", "accuracy", "95 % interval"):
+        table.add_column(head, justify="right")
+    for task in summary.tasks:
+        table.add_row(task.task, str(task.n), f"{task.accuracy:.1%}", f"{task.accuracy_low:.1%} to {task.accuracy_high:.1%}")
+    table.add_section()
+    overall = {name: cast(float, summary.metrics[name]) for name in ("n", "accuracy", "accuracy_low", "accuracy_high")}
+    interval = f"{overall['accuracy_low']:.1%} to {overall['accuracy_high']:.1%}"
+    table.add_row("all", f"{overall['n']:.0f}", f"{overall['accuracy']:.1%}", interval, style="bold")
+    return table
+
+
+def _measured(summary: Summary) -> Table:
+    """Lay out every metric but accuracy, under the names that the JSON uses."""
+    from rich.table import Table
+
+    table = Table(box=None, show_header=False, padding=(0, 2, 0, 0))
+    table.add_column(style="dim")
+    table.add_column(justify="right")
+    for name, value in summary.metrics.items():
+        if not name.startswith("accuracy") and value is not None and name != "n":
+            table.add_row(name, f"{value:.0f}" if float(value).is_integer() else f"{value:.3f}")
+    return table

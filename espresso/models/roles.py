@@ -1,0 +1,87 @@
+"""The models of a profile, each in its role."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass, field
+from urllib.parse import urlsplit
+
+from espresso.errors import ProfileError
+from espresso.models.chat import ChatModel
+from espresso.models.local import LocalModel
+from espresso.profiles import LocalRole, Profile, Role
+
+
+@dataclass
+class Roles:
+    """Who captions, who selects, who reasons, who judges.
+
+    adapters: "evidence" and "answer" -> the name of the reasoner's adapter for that stage; a stage that is absent uses the base.
+    """
+
+    captioner: ChatModel
+    selector: ChatModel
+    reasoner: ChatModel
+    judge: ChatModel | None = None
+    adapters: dict[str, str] = field(default_factory=dict)
+
+    def preload(self) -> None:
+        """Begin to load local models in the background, while frames are still being decoded; errors wait for the first use."""
+        for model in self._models():
+            if isinstance(model, LocalModel):
+                model.preload()
+
+    async def aclose(self) -> None:
+        """Close every model once."""
+        for model in self._models():
+            await model.aclose()
+
+    def _models(self) -> list[ChatModel]:
+        models = (self.captioner, self.selector, self.reasoner, self.judge)
+        return list({id(model): model for model in models if model is not None}.values())
+
+
+def connect(profile: Profile) -> Roles:
+    """Bring a profile's models to hand; nothing is loaded or asked before it is used. Roles that say the same share one model.
+
+    Raises ProfileError where a key that the profile names is not set in the environment.
+    """
+    models: dict[str, ChatModel] = {}
+
+    def model(role: Role) -> ChatModel:
+        key = role.model_dump_json()
+        if key not in models:
+            models[key] = _model(role, profile)
+        return models[key]
+
+    return Roles(
+        captioner=model(profile.captioner),
+        selector=model(profile.selector),
+        reasoner=model(profile.reasoner),
+        judge=model(profile.judge) if profile.judge else None,
+        adapters={stage: stage for stage in profile.reasoner.adapters},
+    )
+
+
+def _model(role: Role, profile: Profile) -> ChatModel:
+    if isinstance(role, LocalRole):
+        return LocalModel(role.model, adapters=role.adapters, context_length=role.context_length, download=role.download)
+    key = os.environ.get(role.api_key_env) if role.api_key_env else None
+    if role.api_key_env and not key:
+        raise ProfileError(
+            f"profile {profile.name}: {role.model} needs a key. Put it into the environment as {role.api_key_env}."
+        )
+    from espresso.models.server import ServerModel  # noqa: PLC0415 - the OpenAI SDK takes a second to import
+
+    here = urlsplit(role.base_url).hostname in ("localhost", "127.0.0.1")
+    return ServerModel(
+        role.model,
+        base_url=role.base_url,
+        api_key=key,
+        adapters=role.adapters,
+        context_length=role.context_length,
+        picture_tokens=role.picture_tokens,
+        timeout=role.timeout,
+        concurrency=role.concurrency,
+        start_with=f"espresso serve models --profile {profile.name}" if here else None,
+    )

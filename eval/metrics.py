@@ -1,0 +1,126 @@
+"""Scores of single answers, and the flat, named numbers of a run."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from statistics import fmean
+
+from espresso.schema import Answer, CoreFrame, Question, Record, Task, Truth
+from eval.stats import interval
+
+HITS = (1, 2)
+
+
+class Scores(Record):
+    """What one answer is worth.
+
+    core_precision: share of its core frames that lie within some true span; None where it has none. core_recall: share of the
+    true spans that hold one of its core frames. Both are None where no truth is known. hits, needed: those spans and all of
+    them, as numbers. facts: whether each fact that its evidence tells is true.
+    """
+
+    correct: bool
+    core_precision: float | None = None
+    core_recall: float | None = None
+    hits: int = 0
+    needed: int = 0
+    facts: tuple[bool, ...] = ()
+
+
+class Sample(Record):
+    """One line of `samples.jsonl`: a question and what became of it.
+
+    question: with reference and truth, options in their own order. order: positions of the options as they were shown. answer:
+    as given, its letters in the order shown; None where an error came instead, which `error` tells in a sentence. elapsed:
+    seconds since the run's last sample was done, so that they add up to the run's, however many questions are under way at
+    once.
+    """
+
+    id: str
+    question: Question
+    order: tuple[int, ...]
+    answer: Answer | None = None
+    scores: Scores = Scores(correct=False)
+    error: str | None = None
+    elapsed: float = 0.0
+
+
+class TaskAccuracy(Record):
+    """Accuracy of one task, with its 95 % interval."""
+
+    task: Task
+    n: int
+    accuracy: float
+    accuracy_low: float
+    accuracy_high: float
+
+
+Metrics = dict[str, int | float | None]
+
+
+def score(question: Question, answer: Answer, facts: Iterable[bool]) -> Scores:
+    """Score one answer against the reference and the truth. Of a chosen option the words are compared, not the letter."""
+    correct, told = answer.text == question.answer, tuple(facts)
+    if question.truth is None:
+        return Scores(correct=correct, facts=told)
+    precision, hits = _core(answer.core_frames, question.truth)
+    needed = len(question.truth.spans)
+    return Scores(correct=correct, core_precision=precision, core_recall=hits / needed, hits=hits, needed=needed, facts=told)
+
+
+def _core(chosen: Sequence[CoreFrame], truth: Truth) -> tuple[float | None, int]:
+    """Share of the chosen frames that are needed, and number of needed spans that hold one."""
+    frames = [core.frame for core in chosen]
+    inside = sum(any(span.holds(frame) for span in truth.spans) for frame in frames)
+    hits = sum(any(span.holds(frame) for frame in frames) for span in truth.spans)
+    return inside / len(frames) if frames else None, hits
+
+
+def metrics(samples: Sequence[Sample]) -> Metrics:
+    """Sum up a run of at least one sample; None where nothing was measured. An error counts as a wrong answer.
+
+    accuracy, accuracy_low, accuracy_high: share of right answers and its 95 % interval, clustered by video. n, errors: counts.
+    Means over the answered questions: frames (core frames), visual_tokens (of the reasoner's last prompt; as in the paper,
+    captioner and earlier prompts are left out), core_precision, core_recall, seconds (wall time of the run). hit@k: share of
+    the questions that need k frames or more for which k were found. evidence_precision: share of all facts told in evidence
+    that are true.
+    """
+    answers = [(sample.answer, sample.scores) for sample in samples if sample.answer]
+    scores = [scored for _, scored in answers]
+    facts = [fact for scored in scores for fact in scored.facts]
+    low, high = _interval(samples)
+    return {
+        "accuracy": fmean(sample.scores.correct for sample in samples),
+        "accuracy_low": low,
+        "accuracy_high": high,
+        "n": len(samples),
+        "errors": len(samples) - len(answers),
+        "frames": _mean(len(answer.core_frames) for answer, _ in answers),
+        "visual_tokens": _mean(answer.trace[-1].tokens_visual for answer, _ in answers),
+        "core_precision": _mean(scored.core_precision for scored in scores),
+        "core_recall": _mean(scored.core_recall for scored in scores),
+        **{f"hit@{k}": _mean(scored.hits >= k for scored in scores if scored.needed >= k) for k in HITS},
+        "evidence_precision": _mean(facts),
+        "seconds": fmean(sample.elapsed for sample in samples),
+    }
+
+
+def by_task(samples: Sequence[Sample]) -> list[TaskAccuracy]:
+    """Accuracy of each task there are questions of, in the order of `Task`."""
+    rows = []
+    for task in Task:
+        members = [sample for sample in samples if sample.question.task is task]
+        if members:
+            low, high = _interval(members)
+            share = fmean(sample.scores.correct for sample in members)
+            rows.append(TaskAccuracy(task=task, n=len(members), accuracy=share, accuracy_low=low, accuracy_high=high))
+    return rows
+
+
+def _interval(samples: Sequence[Sample]) -> tuple[float, float]:
+    return interval([sample.scores.correct for sample in samples], [sample.question.visuals for sample in samples])
+
+
+def _mean(values: Iterable[float | None]) -> float | None:
+    known = [float(value) for value in values if value is not None]
+    return fmean(known) if known else None

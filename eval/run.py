@@ -1,0 +1,198 @@
+"""Run a benchmark: ask its questions, keep every answer, and measure.
+
+`run("world", split="test", limit=420, strategy="selector").metrics["accuracy"]` is what `espresso eval run` prints.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import platform
+import subprocess
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from hashlib import sha256
+from importlib.metadata import version
+from itertools import groupby
+from pathlib import Path
+from time import perf_counter
+from typing import get_args
+
+import numpy as np
+
+import prompts
+from espresso import profiles
+from espresso.cache import Cache
+from espresso.errors import DataError, EspressoError
+from espresso.models import Picture, Roles, connect
+from espresso.schema import Question, Record
+from eval.asking import Asking, Strategy
+from eval.benches import Bench, bench
+from eval.folder import Configuration, RunFolder
+from eval.metrics import Metrics, Sample, TaskAccuracy, by_task, metrics
+
+CLIPS_AT_ONCE = 32
+"""Enough waiting requests for a local model to fill its batches, few enough clips in memory."""
+HOPELESS = 8
+"""So many errors without one answer: the fault is not the questions'."""
+PACKAGES = ("videoespresso", "torch", "transformers", "peft", "langgraph", "openai", "av", "decord2", "numpy")
+
+
+@dataclass(frozen=True)
+class Progress:
+    """How far a run is. doing: "making clips" or "answering". right, errors: of those done."""
+
+    doing: str
+    done: int
+    total: int
+    right: int = 0
+    errors: int = 0
+
+
+class Summary(Record):
+    """A run in numbers. folder: where every answer is. metrics: see `eval.metrics.metrics`."""
+
+    folder: str
+    configuration: Configuration
+    metrics: Metrics
+    tasks: tuple[TaskAccuracy, ...]
+
+
+def run(
+    name: str,
+    *,
+    split: str = "test",
+    limit: int | None = None,
+    strategy: Strategy = "selector",
+    profile: str | Path | None = None,
+    seed: int = 0,
+    out: Path | None = None,
+    roles: Roles | None = None,
+    on_progress: Callable[[Progress], None] = lambda progress: None,
+) -> Summary:
+    """Run a benchmark, or go on with a run that was interrupted; returns its numbers.
+
+    limit: the first so many questions. profile: a name or file; None is ESPRESSO_PROFILE, else `tiny`. seed: of the order in
+    which options are shown. out: the run's folder, runs/<bench>-<split>-<profile>-<strategy>-<limit> by default. roles:
+    connected models to use in place of the profile's.
+
+    A question that cannot be answered is kept as an error, counts as wrong, and is asked again when the run is gone on with.
+    Raises DataError for a benchmark, split, strategy or limit that does not exist and for a folder that holds something else,
+    ProfileError, ModelError for models that cannot be had, and EspressoError where not one question can be answered.
+    """
+    chosen = bench(name)
+    _check(chosen, name, split, limit, strategy)
+    settings = profiles.load(profile or os.environ.get("ESPRESSO_PROFILE") or "tiny")
+    models = roles or connect(settings)
+    _load(models, strategy)
+    questions = chosen.questions(split, limit, lambda done, total: on_progress(Progress("making clips", done, total)))
+    configuration = Configuration(
+        bench=name,
+        split=split,
+        limit=limit,
+        strategy=strategy,
+        seed=seed,
+        profile=settings.model_dump(mode="json"),
+        models={role: getattr(models, role).name for role in ("captioner", "selector", "reasoner")},
+        prompts=_prompt_hashes(settings.prompts),
+        questions=_hash(questions),
+    )
+    default = Path("runs") / f"{name}-{split}-{Path(settings.name).stem}-{strategy}-{limit or 'all'}"
+    cache = Cache()
+    with RunFolder(out or default, configuration, _environment()) as folder:
+        asking = Asking(chosen, settings, models, strategy, seed, cache)
+        try:
+            samples = asyncio.run(_ask_all(questions, asking, folder, on_progress))
+        finally:
+            cache.close()
+    return Summary(folder=str(folder.path), configuration=configuration, metrics=metrics(samples), tasks=tuple(by_task(samples)))
+
+
+async def _ask_all(
+    questions: Sequence[Question], asking: Asking, folder: RunFolder, on_progress: Callable[[Progress], None]
+) -> list[Sample]:
+    """Ask what is not answered yet: many clips at the same time, the questions of one clip in turn, so that it is captioned once.
+
+    Returns all samples, also those of before. Raises EspressoError where none can be kept, or none be answered.
+    """
+    samples = list(folder.samples)
+    answered = {sample.id for sample in samples}
+    left = [question for question in questions if question.id not in answered]
+    progress = Progress("answering", len(samples), len(questions), right=sum(sample.scores.correct for sample in samples))
+    on_progress(progress)
+    last = perf_counter()
+    gate = asyncio.Semaphore(CLIPS_AT_ONCE)
+
+    def keep(sample: Sample) -> None:
+        nonlocal progress, last
+        now = perf_counter()
+        sample, last = sample.model_copy(update={"elapsed": now - last}), now
+        folder.append(sample)
+        samples.append(sample)
+        progress = replace(
+            progress,
+            done=progress.done + 1,
+            right=progress.right + sample.scores.correct,
+            errors=progress.errors + (sample.error is not None),
+        )
+        on_progress(progress)
+        if progress.errors == progress.done >= min(HOPELESS, len(left)):
+            raise EspressoError(f"{progress.done} questions were asked and none was answered; the last: {sample.error}")
+
+    async def ask_about(clip: Sequence[Question]) -> None:
+        async with gate:
+            for question in clip:
+                keep(await asking.sample(question))
+
+    try:
+        async with asyncio.TaskGroup() as tasks:
+            for _, clip in groupby(left, key=lambda question: question.visuals):
+                tasks.create_task(ask_about(list(clip)))
+    except ExceptionGroup as errors:
+        raise errors.exceptions[0] from None
+    return samples
+
+
+def _check(chosen: Bench, name: str, split: str, limit: int | None, strategy: str) -> None:
+    """Raise DataError for what cannot be run."""
+    if split not in chosen.SPLITS:
+        raise DataError(f"{name}: no split is called {split!r}. The splits are {', '.join(chosen.SPLITS)}.")
+    if strategy not in get_args(Strategy):
+        raise DataError(f"no strategy is called {strategy!r}. Choose one of {', '.join(get_args(Strategy))}.")
+    if limit is not None and limit < 1:
+        raise DataError(f"{limit} questions are too few to measure anything. Give --limit 1 or more, or none for all.")
+
+
+def _load(models: Roles, strategy: Strategy) -> None:
+    """Load the models that the strategy needs, before clips are made for them. Raises ModelError."""
+    for model in (models.reasoner, *((models.captioner, models.selector) if strategy == "selector" else ())):
+        _ = model.context_length
+
+
+def _prompt_hashes(style: prompts.Style) -> dict[str, str]:
+    """Hash each template that the graph uses."""
+    blank = {"picture": Picture(np.zeros((1, 1, 3), np.uint8)), "time": 0.0}
+    about = {"question": "", "frames": [], "options": [], "evidence": "", "captions": [], "budget": 1, "frame": blank}
+    return {name: prompts.render(name, style=style, **about).hash for name in ("caption", "select", "evidence", "answer")}
+
+
+def _hash(questions: Sequence[Question]) -> str:
+    """Twelve hex digits over all that is asked and known, wherever the clips lie."""
+    said = (question.model_dump_json(exclude={"visuals"}) for question in questions)
+    return sha256("\n".join(said).encode()).hexdigest()[:12]
+
+
+def _environment() -> dict[str, str | None]:
+    """Versions of what has a say in the numbers, and the commit where this is a checkout."""
+    return {"commit": _commit(), "python": platform.python_version(), **{package: version(package) for package in PACKAGES}}
+
+
+def _commit() -> str | None:
+    root = Path(__file__).parents[1]
+    if not (root / ".git").exists():
+        return None
+    command = ["git", "-C", str(root), "describe", "--always", "--dirty", "--abbrev=40"]
+    try:
+        return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
+    except (OSError, subprocess.CalledProcessError):
+        return None

@@ -1,0 +1,113 @@
+"""The tiny models before training: a tokenizer made of the world's own words, and random weights in Qwen's architectures."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from typing import Any
+
+from tokenizers import Regex, Tokenizer, decoders, models, pre_tokenizers, trainers
+from transformers import (
+    PreTrainedModel,
+    Qwen2Config,
+    Qwen2ForCausalLM,
+    Qwen2Tokenizer,
+    Qwen2VLConfig,
+    Qwen2VLForConditionalGeneration,
+    Qwen2VLImageProcessor,
+    Qwen2VLProcessor,
+    Qwen2VLVideoProcessor,
+)
+from transformers.models.qwen2.tokenization_qwen2 import PRETOKENIZE_REGEX
+
+from espresso.world import story
+from finetune.tiny.config import TinyConfig
+
+SPECIALS = ("<|endoftext|>", "<|im_start|>", "<|im_end|>", "<|vision_start|>", "<|vision_end|>", "<|image_pad|>", "<|video_pad|>")
+CHAT_TEMPLATE = (
+    "{%- for message in messages -%}{{ '<|im_start|>' + message.role + '\n' }}"
+    "{%- if message.content is string -%}{{ message.content }}{%- else -%}{%- for part in message.content -%}"
+    "{%- if part.type == 'text' -%}{{ part.text }}{%- else -%}<|vision_start|><|image_pad|><|vision_end|>{%- endif -%}"
+    "{%- endfor -%}{%- endif -%}{{ '<|im_end|>\n' }}{%- endfor -%}"
+    "{%- if add_generation_prompt -%}{{ '<|im_start|>assistant\n' }}{%- endif -%}"
+)
+
+
+def words() -> Iterator[str]:
+    """Text as the models will read and write it, from the train split."""
+    for index in range(3000):
+        told = story("train", index)
+        yield from (f"{i}.{i}s: {beat.fact}." for i, beat in enumerate(told.beats))
+        for motif in told.motifs:
+            yield f"Q: {motif.text}\n" + "".join(f"{'ABCD'[i]}: {option}\n" for i, option in enumerate(motif.options))
+            yield motif.answer
+        yield 'nothing happens\nuser\nassistant\nsystem\ncaption\nanswer\n{"frames":[1,2]}'
+
+
+def tokenizer(vocabulary: int) -> Qwen2Tokenizer:
+    """Byte-level BPE with Qwen's pre-tokenization: any text can be written, the world's words are mostly one token each."""
+    trained = Tokenizer(models.BPE())
+    trained.pre_tokenizer = pre_tokenizers.Sequence(
+        [pre_tokenizers.Split(Regex(PRETOKENIZE_REGEX), "isolated"), pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False)]
+    )
+    trained.decoder = decoders.ByteLevel()
+    trainer = trainers.BpeTrainer(
+        vocab_size=vocabulary - len(SPECIALS), initial_alphabet=pre_tokenizers.ByteLevel.alphabet(), show_progress=False
+    )
+    trained.train_from_iterator(words(), trainer)
+    made = json.loads(trained.to_str())["model"]
+    tokens = Qwen2Tokenizer(vocab=made["vocab"], merges=[tuple(merge) for merge in made["merges"]], eos_token="<|im_end|>")
+    tokens.add_special_tokens({"additional_special_tokens": list(SPECIALS)})
+    tokens.chat_template = CHAT_TEMPLATE
+    return tokens
+
+
+def processor(config: TinyConfig) -> Qwen2VLProcessor:
+    """Pictures of any size become `image_size` squares' worth of 14-pixel patches, two by two a token."""
+    pixels = config.image_size**2
+    images = Qwen2VLImageProcessor(patch_size=14, merge_size=2, size={"shortest_edge": pixels, "longest_edge": pixels})
+    return Qwen2VLProcessor(images, tokenizer(config.vocabulary), Qwen2VLVideoProcessor(), chat_template=CHAT_TEMPLATE)
+
+
+def build(config: TinyConfig, tokens: Qwen2Tokenizer) -> PreTrainedModel:
+    """A model with random weights for the config's role."""
+    text = {
+        "vocab_size": len(tokens),
+        "hidden_size": config.hidden,
+        "num_hidden_layers": config.layers,
+        "num_attention_heads": config.heads,
+        "num_key_value_heads": config.kv_heads,
+        "intermediate_size": config.feed_forward,
+        "max_position_embeddings": config.context,
+        "tie_word_embeddings": True,
+        "bos_token_id": None,
+        "eos_token_id": tokens.convert_tokens_to_ids("<|im_end|>"),
+        "pad_token_id": tokens.convert_tokens_to_ids("<|endoftext|>"),
+    }
+    rope = {"rope_type": "default", "rope_theta": 10000.0}
+    if config.role == "selector":
+        return Qwen2ForCausalLM(Qwen2Config(**text, rope_parameters=rope))
+    half = config.hidden // config.heads // 2
+    rows = half // 4  # time, height and width share the rotary half dimensions, as 16:24:24 of 64 in Qwen2-VL
+    sections = [half - 2 * ((half - rows) // 2), (half - rows) // 2, (half - rows) // 2]
+    return Qwen2VLForConditionalGeneration(
+        Qwen2VLConfig(
+            text_config={**text, "rope_parameters": {**rope, "mrope_section": sections}},
+            vision_config={
+                "depth": config.vision_depth,
+                "embed_dim": config.vision_width,
+                "hidden_size": config.hidden,
+                "num_heads": config.vision_heads,
+                "mlp_ratio": 2,
+                "patch_size": 14,
+                "spatial_merge_size": 2,
+            },
+            tie_word_embeddings=True,
+            **{
+                f"{name}_token_id": tokens.convert_tokens_to_ids(f"<|{token}|>")
+                for name, token in (
+                    ("image", "image_pad"), ("video", "video_pad"), ("vision_start", "vision_start"), ("vision_end", "vision_end"),
+                )
+            },
+        )
+    )  # fmt: skip

@@ -1,0 +1,68 @@
+"""The settings of the tiny models' training, read from YAML; each field with its reason."""
+
+from __future__ import annotations
+
+from difflib import get_close_matches
+from pathlib import Path
+from typing import Literal
+
+import yaml
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from espresso.errors import DataError
+
+
+class TinyConfig(BaseModel):
+    """How one tiny model is built and trained.
+
+    role: `vlm` (captioner and reasoner in one Qwen2-VL) or `selector` (a Qwen2 text model). batches: how many to learn from; processes of one run share them, each step takes one a process. Sizes are those
+    of the architecture's own config; the defaults keep each model under 12 MB as float32 safetensors.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    role: Literal["vlm", "selector"]
+    output: Path
+    checkpoints: Path
+    batches: int
+    learning_rate: float
+    warmup: float = 0.03
+    seed: int = 0
+    threads: int = 2
+    workers: int = 0
+    save_every: int = 500
+
+    vocabulary: int = 1000
+    hidden: int = 192
+    layers: int = 4
+    heads: int = 6
+    kv_heads: int = 2
+    feed_forward: int = 384
+    context: int = 1024
+    image_size: int = 112
+    vision_width: int = 128
+    vision_depth: int = 4
+    vision_heads: int = 4
+
+    caption_batch: int = 64
+    text_batch: int = 48
+    question_batch: int = 24
+    selector_batch: int = 24
+
+
+def load(path: Path, **overrides: object) -> TinyConfig:
+    """The config in a YAML file, with command-line overrides. Raises DataError with a suggestion for a misspelt key."""
+    try:
+        values = yaml.safe_load(path.read_text())
+    except FileNotFoundError:
+        raise DataError(f"{path}: no such config file. The shipped ones are in finetune/configs.") from None
+    except (yaml.YAMLError, OSError) as error:
+        raise DataError(f"{path}: not a readable YAML file ({error}).") from None
+    try:
+        return TinyConfig.model_validate({**(values or {}), **{k: v for k, v in overrides.items() if v is not None}})
+    except ValidationError as error:
+        first = error.errors()[0]
+        key = ".".join(map(str, first["loc"]))
+        close = get_close_matches(key, TinyConfig.model_fields, n=1)
+        hint = f" Did you mean {close[0]!r}?" if first["type"] == "extra_forbidden" and close else ""
+        raise DataError(f"{path}: {key}: {first['msg'].lower()}.{hint}") from None

@@ -1,0 +1,250 @@
+"""Training batches for the tiny models, drawn from the world's train split as they are needed: no sample is seen twice.
+
+An item of the datasets is a whole batch of one kind, so that no short caption is padded to the length of a question:
+- captions: one frame -> what it shows;
+- texts: question and evidence in words -> the option's letter, for the reading that needs no pictures;
+- questions: core frames (some missing, some to spare) -> evidence, then the letter or the free answer, in one conversation.
+The prompts are the very templates that inference uses.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from PIL import Image
+from torch.utils.data import Dataset
+from transformers import Qwen2Tokenizer
+
+import prompts
+from espresso.models.chat import Message, Picture
+from espresso.schema import letter
+from espresso.world import Motif, Story, render, story
+from finetune.tiny.config import TinyConfig
+
+Batch = dict[str, torch.Tensor]
+PATCH, MERGE = 14, 2
+TRAIN_STORIES = 5_000_000
+
+
+@dataclass(frozen=True)
+class Shown:
+    """A frame of a story at a time (seconds), with what can truly be said of it."""
+
+    time: float
+    fact: str
+    pixels: np.ndarray
+
+
+def show(told: Story, time: float, size: int) -> Shown:
+    """Draw one frame as the models get it: rendered at twice the size, then averaged down."""
+    image = Image.fromarray(render(told, time, 2 * size)).reduce(2)
+    return Shown(round(time, 1), told.caption(time), np.asarray(image))
+
+
+def evidence(frames: list[Shown], facts: set[str]) -> str:
+    """What those frames show of those facts, with their times: the text of stage 1."""
+    return " ".join(f"{frame.time:.1f}s: {frame.fact}." for frame in frames if frame.fact in facts) or "nothing seen."
+
+
+class TinyBatches(Dataset[Batch]):
+    """Batches for the model that sees (role `vlm`). Reading comes first and fades; questions with pictures come in as it does."""
+
+    def __init__(self, config: TinyConfig, tokens: Qwen2Tokenizer) -> None:
+        self.config, self.tokens = config, tokens
+
+    def __len__(self) -> int:
+        return self.config.batches
+
+    def __getitem__(self, index: int) -> Batch:
+        progress = index / self.config.batches
+        asked = 0.0 if progress < 0.2 else min(0.75, 0.3 + 1.3 * (progress - 0.2))
+        captions = (1 - asked) * 0.7
+        # Eight batches in a row are of one kind, so that processes that share a step finish it together.
+        kind = np.random.default_rng([self.config.seed, index // 8]).choice(3, p=[captions, 1 - asked - captions, asked])
+        rng = np.random.default_rng([self.config.seed, 1, index])
+        if kind == 0:
+            return self._captions(rng)
+        return self._texts(rng) if kind == 1 else self._questions(rng)
+
+    def _story(self, rng: np.random.Generator) -> Story:
+        return story("train", int(rng.integers(TRAIN_STORIES)))
+
+    def _captions(self, rng: np.random.Generator) -> Batch:
+        rows = []
+        while len(rows) < self.config.caption_batch:
+            told = self._story(rng)
+            for _ in range(4):
+                beat = told.beats[rng.integers(len(told.beats))]
+                time = rng.uniform(beat.start, beat.end) if rng.random() < 0.8 else rng.uniform(0, told.duration)
+                frame = show(told, float(time), self.config.image_size)
+                prompt = prompts.render("caption", style="tiny", frame={"picture": Picture(frame.pixels)})
+                rows.append((*prompt.messages, Message("assistant", (frame.fact,))))
+        return collate(rows[: self.config.caption_batch], self.tokens)
+
+    def _texts(self, rng: np.random.Generator) -> Batch:
+        rows = []
+        while len(rows) < self.config.text_batch:
+            told = self._story(rng)
+            for motif, needed in zip(told.motifs, told.needed, strict=True):
+                beats = [told.beats[i] for i in needed]
+                said = " ".join(f"{rng.uniform(b.start, b.end):.1f}s: {b.fact}." for b in beats)
+                rows.append(self._answered(rng, motif, [], said, learn_evidence=False))
+        return collate(rows[: self.config.text_batch], self.tokens)
+
+    def _questions(self, rng: np.random.Generator) -> Batch:
+        rows = []
+        while len(rows) < self.config.question_batch:
+            told = self._story(rng)
+            for motif, needed in zip(told.motifs, told.needed, strict=True):
+                frames = self._frames(rng, told, needed)
+                said = evidence(frames, {told.beats[i].fact for i in needed})
+                rows.append(self._answered(rng, motif, frames, said, learn_evidence=True))
+        return collate(rows[: self.config.question_batch], self.tokens)
+
+    def _frames(self, rng: np.random.Generator, told: Story, needed: tuple[int, ...]) -> list[Shown]:
+        """The needed frames, now and then without one, now and then with others, as a selector hands them over."""
+        kept = [i for i in needed if rng.random() > 0.04]
+        times = [rng.uniform(told.beats[i].start, told.beats[i].end) for i in kept]
+        times += list(rng.uniform(0, told.duration, rng.choice(4, p=[0.6, 0.2, 0.14, 0.06])))
+        return [show(told, float(time), self.config.image_size) for time in sorted(times)]
+
+    def _answered(
+        self, rng: np.random.Generator, motif: Motif, frames: list[Shown], said: str, *, learn_evidence: bool
+    ) -> tuple[Message, ...]:
+        """A whole conversation; an evidence turn that is not to be learnt is a user's turn as far as the loss goes."""
+        order = rng.permutation(len(motif.options))
+        options = [motif.options[i] for i in order]
+        is_open = rng.random() < 0.15
+        prompt = prompts.render(
+            "answer",
+            style="tiny",
+            frames=[{"picture": Picture(frame.pixels), "time": frame.time} for frame in frames],
+            question=motif.text,
+            evidence=said,
+            options=[] if is_open else [{"letter": letter(i), "text": text} for i, text in enumerate(options)],
+        )
+        reply = motif.answer if is_open else letter(options.index(motif.answer))
+        messages = prompt.messages if learn_evidence else tuple(_unlearnt(message) for message in prompt.messages)
+        return (*messages, Message("assistant", (reply,)))
+
+
+class _Unlearnt(Message):
+    """An assistant's turn that is given, not learnt."""
+
+
+def _unlearnt(message: Message) -> Message:
+    return _Unlearnt(message.role, message.content) if message.role == "assistant" else message
+
+
+class SelectorBatches(Dataset[Batch]):
+    """Batches for the selector: captions in time order and a question -> the numbers of the needed frames."""
+
+    def __init__(self, config: TinyConfig, tokens: Qwen2Tokenizer) -> None:
+        self.config, self.tokens = config, tokens
+
+    def __len__(self) -> int:
+        return self.config.batches
+
+    def __getitem__(self, index: int) -> Batch:
+        rng = np.random.default_rng([self.config.seed, 1, index])
+        rows = []
+        while len(rows) < self.config.selector_batch:
+            told = story("train", int(rng.integers(TRAIN_STORIES)))
+            times = _sampled(rng, told)
+            captions = [told.caption(time) for time in times]
+            wrong = [c if rng.random() > 0.03 else captions[rng.integers(len(captions))] for c in captions]
+            for motif, needed in zip(told.motifs, told.needed, strict=True):
+                numbers = [self._number(times, told.beats[i].start, told.beats[i].end) for i in needed]
+                prompt = prompts.render(
+                    "select",
+                    style="tiny",
+                    captions=[{"number": n + 1, "time": times[n], "text": text} for n, text in enumerate(wrong)],
+                    question=motif.text,
+                    budget=len(needed),
+                )
+                reply = '{"frames":[' + ",".join(str(n + 1) for n in numbers if n is not None) + "]}"
+                rows.append((*prompt.messages, Message("assistant", (reply,))))
+        return collate(rows[: self.config.selector_batch], self.tokens)
+
+    @staticmethod
+    def _number(times: list[float], start: float, end: float) -> int | None:
+        """The sampled frame in the middle of those that show an act."""
+        inside = [n for n, time in enumerate(times) if start <= time <= end]
+        return inside[len(inside) // 2] if inside else None
+
+
+def _sampled(rng: np.random.Generator, told: Story) -> list[float]:
+    """Times as an adaptive sampler of 16 frames gives them: about one a second, more where much moves, none twice."""
+    step = max(rng.uniform(0.45, 1.0), told.duration / 16)
+    times = np.arange(rng.uniform(0, 0.3), told.duration, step)
+    times = times + rng.uniform(-0.15, 0.15, len(times))
+    keep = rng.random(len(times)) > rng.choice([0.0, 0.1, 0.25])
+    return sorted(float(np.clip(t, 0, told.duration)) for t, k in zip(times, keep, strict=True) if k)
+
+
+def collate(rows: list[tuple[Message, ...]], tokens: Qwen2Tokenizer) -> Batch:
+    """Conversations as one right-padded batch; loss on the assistant's turns alone.
+
+    input_ids, attention_mask, labels: (rows, length); position_ids: (3, rows, length) as Qwen2-VL lays out time, height and width;
+    patches: (pictures, patches, 588), normalised, of all pictures in reading order.
+    """
+    ids, labels, places, pictures = [], [], [], []
+    for row in rows:
+        row_ids, row_labels, row_places = [], [], [np.zeros((3, 0), np.int64)]
+        for piece, learnt in _pieces(row):
+            if isinstance(piece, Picture):
+                side = piece.pixels.shape[0] // (PATCH * MERGE)
+                pictures.append(patches(piece.pixels))
+                new = [tokens.convert_tokens_to_ids("<|image_pad|>")] * side**2
+                here = _next(row_places)
+                grid = np.indices((1, side, side)).reshape(3, -1) + here
+                row_places.append(grid)
+            else:
+                new = tokens(piece)["input_ids"]
+                row_places.append(_next(row_places) + np.tile(np.arange(len(new)), (3, 1)))
+            row_ids += new
+            row_labels += new if learnt else [-100] * len(new)
+        ids.append(row_ids)
+        labels.append(row_labels)
+        places.append(np.concatenate(row_places, axis=1))
+    length = max(map(len, ids))
+    batch = {
+        "input_ids": torch.tensor([row + [0] * (length - len(row)) for row in ids]),
+        "attention_mask": torch.tensor([[1] * len(row) + [0] * (length - len(row)) for row in ids]),
+        "labels": torch.tensor([row + [-100] * (length - len(row)) for row in labels]),
+        "position_ids": torch.from_numpy(np.stack([np.pad(row, ((0, 0), (0, length - row.shape[1]))) for row in places], axis=1)),
+    }
+    if pictures:
+        batch["patches"] = torch.from_numpy(np.stack(pictures))
+    return batch
+
+
+def _next(places: list[np.ndarray]) -> int:
+    return int(places[-1].max()) + 1 if places[-1].size else 0
+
+
+def _pieces(row: tuple[Message, ...]) -> list[tuple[str | Picture, bool]]:
+    """The chat template's text cut at pictures and turns, each with whether it is learnt."""
+    pieces: list[tuple[str | Picture, bool]] = []
+    for message in row:
+        learnt = message.role == "assistant" and not isinstance(message, _Unlearnt)
+        pieces.append((f"<|im_start|>{message.role}\n", False))
+        for part in message.content:
+            pieces += [("<|vision_start|>", False), (part, False), ("<|vision_end|>", False)] if isinstance(part, Picture) else [(part, learnt)]
+        pieces += [("<|im_end|>", learnt), ("\n", False)]
+    return pieces
+
+
+MEAN = np.array([0.48145466, 0.4578275, 0.40821073], np.float32)
+STD = np.array([0.26862954, 0.26130258, 0.27577711], np.float32)
+
+
+def patches(pixels: np.ndarray) -> np.ndarray:
+    """(side, side, 3) uint8 -> (patches, 588) float32, in the order of Qwen2-VL's image processor: two by two, then rows."""
+    side = pixels.shape[0] // PATCH
+    half = side // MERGE
+    values = (pixels.astype(np.float32) / 255 - MEAN) / STD
+    grid = values.reshape(half, MERGE, PATCH, half, MERGE, PATCH, 3).transpose(0, 3, 1, 4, 6, 2, 5)
+    return np.ascontiguousarray(grid.reshape(side * side, 3 * PATCH * PATCH))

@@ -1,0 +1,86 @@
+"""A real clip, and a double for the one thing that cannot run in a test: a model."""
+
+import json
+from dataclasses import dataclass, field
+
+import numpy as np
+import pytest
+
+from espresso import media, profiles
+from espresso.models import Completion, Roles, TokenCount
+
+
+@dataclass
+class Double:
+    """A chat model that says its replies in turn, the last one for ever, and keeps what it was asked."""
+
+    replies: list[str]
+    name: str = "double"
+    context_length: int = 100_000
+    asked: list = field(default_factory=list)
+    wishes: list = field(default_factory=list)
+
+    async def chat(self, messages, *, choices=None, schema=None, adapter=None, max_tokens=256, temperature=0.0, seed=None):
+        text = self.replies[min(len(self.asked), len(self.replies) - 1)]
+        self.asked.append(messages)
+        self.wishes.append({"choices": choices, "schema": schema, "adapter": adapter})
+        size = self.count_tokens(messages)
+        told = {"tokens_in": size.total, "tokens_visual": size.visual, "tokens_out": len(text.split())}
+        if choices:
+            text = text if text in choices else choices[0]
+            rest = np.log(0.2 / (len(choices) - 1))
+            return Completion(text, None, {each: np.log(0.8) if each == text else rest for each in choices}, 0.8, **told)
+        return Completion(text, _parsed(schema, text), {}, 0.5, **told)
+
+    async def chat_many(self, conversations, **wishes):
+        return [await self.chat(messages, **wishes) for messages in conversations]
+
+    def count_tokens(self, messages):
+        visual = 16 * sum(message.pictures for message in messages)
+        words = sum(len(part.split()) for message in messages for part in message.content if isinstance(part, str))
+        return TokenCount(visual + words, visual)
+
+    async def aclose(self):
+        pass
+
+
+def _parsed(schema, text):
+    try:
+        return schema.model_validate(json.loads(text)) if schema else None
+    except ValueError:
+        return None
+
+
+@pytest.fixture
+def says():
+    return lambda *replies, **more: Double(list(replies), **more)
+
+
+@pytest.fixture
+def roles(says):
+    return Roles(
+        captioner=says("a red square", name="captioner"),
+        selector=says('{"frames": [2, 3]}', name="selector"),
+        reasoner=says("the square moves right", "B", name="reasoner"),
+    )
+
+
+@pytest.fixture
+def profile():
+    return profiles.load("tiny").model_copy(update={"sampling": "uniform-6", "core_frames": 4})
+
+
+@pytest.fixture
+def clip(tmp_path):
+    """Three seconds at 8 fps in which a square crosses the picture."""
+    frames = np.full((24, 64, 64, 3), 230, np.uint8)
+    for index, frame in enumerate(frames):
+        frame[20:36, 2 * index : 2 * index + 16] = (200, 30, 30)
+    path = tmp_path / "clip.mp4"
+    media.write_video(path, frames, 8, comment="espresso-world")
+    return path
+
+
+@pytest.fixture(autouse=True)
+def own_cache(tmp_path, monkeypatch):
+    monkeypatch.setenv("ESPRESSO_CACHE", str(tmp_path / "cache"))

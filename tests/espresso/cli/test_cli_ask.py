@@ -1,0 +1,136 @@
+"""`espresso ask`: answers to read, to parse and to show around; anything wrong is one sentence and exit code 2."""
+
+import json
+import os
+from pathlib import Path
+
+import pytest
+
+from espresso.schema import Answer
+
+QUESTION = "Where does the square go?"
+CLIPS = Path(__file__).parents[3].parent / "shared" / "data" / "video"
+
+
+def test_an_answer_shows_options_evidence_and_core_frames(espresso, clip, profile):
+    done = espresso("ask", clip, QUESTION, "--option", "left", "--option", "right", "--profile", profile)
+    assert done.exit_code == 0, done.stderr
+    for part in (QUESTION, "right", "80%", "it moves right", "a red square", "s"):
+        assert part in done.stdout
+
+
+def test_json_is_one_answer_and_nothing_else(espresso, clip, profile):
+    done = espresso("ask", clip, QUESTION, "--profile", profile, "--json")
+    answer = Answer.model_validate_json(done.stdout)
+    assert answer.text == "it moves right"
+    assert len(answer.core_frames) == 2
+
+
+def test_the_environment_chooses_the_profile(espresso, clip, profile, monkeypatch):
+    monkeypatch.setenv("ESPRESSO_PROFILE", str(profile))
+    done = espresso("ask", clip, QUESTION, "--json")
+    assert json.loads(done.stdout)["profile"] == str(profile)
+
+
+def test_a_strategy_and_a_number_of_frames_are_taken(espresso, clip, profile):
+    done = espresso("ask", clip, QUESTION, "--profile", profile, "--strategy", "uniform", "--frames", "3", "--json")
+    assert len(json.loads(done.stdout)["core_frames"]) == 3
+
+
+def test_a_report_is_written(espresso, clip, profile, tmp_path):
+    done = espresso("ask", clip, QUESTION, "--profile", profile, "--report", tmp_path / "page.html")
+    assert done.exit_code == 0
+    assert QUESTION in (tmp_path / "page.html").read_text()
+
+
+def test_notes_go_to_standard_error(espresso, clip, profile, monkeypatch, tmp_path):
+    (tmp_path / "file").write_text("in the way")
+    monkeypatch.setenv("ESPRESSO_CACHE", str(tmp_path / "file"))
+    done = espresso("ask", clip, QUESTION, "--profile", profile, "--json")
+    assert "note: the caption cache cannot be used" in done.stderr
+    assert json.loads(done.stdout)["text"]
+    assert espresso("ask", clip, QUESTION, "--profile", profile, "--no-cache").stderr == ""
+
+
+def _empty(folder):
+    (folder / "empty.mp4").touch()
+    return "empty.mp4"
+
+
+def _text(folder):
+    (folder / "text.mp4").write_text("this is no video")
+    return "text.mp4"
+
+
+def _folder(folder):
+    (folder / "folder.mp4").mkdir()
+    return "folder.mp4"
+
+
+@pytest.mark.parametrize("bad", [lambda _: "missing.mp4", _empty, _text, _folder], ids=["missing", "empty", "text", "folder"])
+def test_a_bad_file_is_one_sentence_that_names_it(espresso, profile, tmp_path, bad):
+    name = bad(tmp_path)
+    done = espresso("ask", tmp_path / name, QUESTION, "--profile", profile)
+    assert_refused(done, name)
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root reads everything")
+def test_an_unreadable_file_is_one_sentence(espresso, profile, clip, tmp_path):
+    (tmp_path / "locked.mp4").write_bytes(clip.read_bytes())
+    (tmp_path / "locked.mp4").chmod(0)
+    assert_refused(espresso("ask", tmp_path / "locked.mp4", QUESTION, "--profile", profile), "locked.mp4")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["--option", "left"], "only one option"),
+        (["--frames", "0"], "0 frames"),
+        (["--strategy", "psychic"], "psychic"),
+        (["--profile", "nobody"], "nobody"),
+        (["--report", "nowhere/page.html"], "no folder nowhere"),
+    ],
+)
+def test_a_bad_option_is_one_sentence(espresso, clip, arguments, said):
+    assert_refused(espresso("ask", clip, QUESTION, *arguments), said)
+
+
+@pytest.mark.parametrize(("question", "said"), [("", "question is empty"), ("x" * 100_000, "100000 characters")])
+def test_a_bad_question_is_one_sentence(espresso, clip, profile, question, said):
+    assert_refused(espresso("ask", clip, question, "--profile", profile), said)
+
+
+def test_a_forgotten_question_is_noticed(espresso, clip):
+    assert_refused(espresso("ask", clip), "where the question should")
+    assert_refused(espresso("ask", clip, clip), "where the question should")
+
+
+def test_a_server_that_is_down_is_one_sentence(espresso, clip, profile_of_a_dead_server):
+    assert_refused(espresso("ask", clip, QUESTION, "--profile", profile_of_a_dead_server), "127.0.0.1:9")
+
+
+def test_an_adapter_that_is_missing_is_one_sentence(espresso, clip, profile, tmp_path):
+    served, _ = profile.read_text().split("[reasoner]")
+    local = '[reasoner]\nbackend = "transformers"\nmodel = "./base"\nadapters = {evidence = "./stage-one"}\n'
+    (tmp_path / "local.toml").write_text(served + local)
+    done = espresso("ask", clip, QUESTION, "--strategy", "uniform", "--profile", tmp_path / "local.toml")
+    assert_refused(done, "stage-one: no adapter there")
+
+
+def assert_refused(done, said):
+    assert done.exit_code == 2
+    assert said in done.stderr
+    assert done.stdout == ""
+    assert done.stderr.count("\n") == 1
+    assert "Traceback" not in done.stderr
+
+
+@pytest.mark.skipif(not CLIPS.exists(), reason="the folder of real clips is not beside this checkout")
+def test_every_real_clip_ends_with_an_answer_or_one_sentence(espresso, profile):
+    for path in sorted(path for path in CLIPS.iterdir() if path.suffix != ".md"):
+        done = espresso("ask", path, "What happens?", "--profile", profile, "--json")
+        assert done.exit_code in (0, 2), (path.name, done.exception)
+        if done.exit_code == 0:
+            assert json.loads(done.stdout)["text"], path.name
+        else:
+            assert_refused(done, path.name)

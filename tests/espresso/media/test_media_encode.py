@@ -1,0 +1,55 @@
+import base64
+import io
+from pathlib import Path
+
+import numpy as np
+import pytest
+from media_clips import numbered
+from PIL import Image
+
+from espresso import media
+from espresso.errors import MediaError
+
+
+def test_a_video_is_written_whole_or_not_at_all(tmp_path: Path):
+    def breaks_off():
+        yield from numbered(5)
+        raise RuntimeError("no more")
+
+    with pytest.raises(RuntimeError):
+        media.write_video(tmp_path / "clip.mp4", breaks_off(), 10)
+    assert not list(tmp_path.iterdir())
+
+
+def test_the_index_stands_before_the_pictures(tmp_path: Path):
+    media.write_video(tmp_path / "clip.mp4", iter(numbered(20)), 10)
+    data = (tmp_path / "clip.mp4").read_bytes()
+    assert data.index(b"moov") < data.index(b"mdat")
+
+
+@pytest.mark.parametrize(
+    "frames",
+    [[], [np.zeros((5, 8, 3), np.uint8)], [np.zeros((8, 8, 3), np.uint8), np.zeros((8, 10, 3), np.uint8)]],
+)
+def test_frames_that_make_no_video_are_told(tmp_path: Path, frames: list[np.ndarray]):
+    with pytest.raises(MediaError, match=r"clip\.mp4"):
+        media.write_video(tmp_path / "clip.mp4", frames, 10)
+    assert not list(tmp_path.iterdir())
+
+
+def test_png_is_exact():
+    pixels = np.random.default_rng(0).integers(0, 255, (20, 30, 3), dtype=np.uint8)
+    assert np.array_equal(np.asarray(Image.open(io.BytesIO(media.png(pixels)))), pixels)
+
+
+def test_a_data_url_takes_the_smaller_encoding():
+    drawing = np.full((224, 224, 3), 200, np.uint8)
+    drawing[50:90, 60:100] = (250, 20, 20)
+    photograph = np.asarray(
+        Image.fromarray(np.random.default_rng(0).integers(0, 255, (20, 20, 3), dtype=np.uint8)).resize((224, 224))
+    )
+    for pixels, kind in ((drawing, "png"), (photograph, "jpeg")):
+        head, data = media.data_url(pixels).split(",")
+        assert head == f"data:image/{kind};base64"
+        decoded = np.asarray(Image.open(io.BytesIO(base64.b64decode(data))))
+        assert np.abs(decoded.astype(int) - pixels).mean() < 3

@@ -1,0 +1,80 @@
+import os
+import signal
+import subprocess
+import sys
+import threading
+from pathlib import Path
+
+import pytest
+from media_clips import number_of
+
+from espresso import media
+from espresso.errors import MediaError
+from espresso.media.process import DecoderProcess
+
+
+@pytest.fixture
+def decoder(monkeypatch: pytest.MonkeyPatch):
+    """A decoder process of the test's own that counts as hung after three seconds."""
+    process = DecoderProcess(stall_s=3)
+    monkeypatch.setattr("espresso.media.clip.decoder", process)
+    yield process
+    process.stop()
+
+
+def test_the_process_is_started_once(decoder: DecoderProcess, clip_path: Path):
+    clip = media.open(clip_path)
+    first = decoder.pid
+    clip.decode([0, 100])
+    media.open(clip_path).decode([5])
+    assert decoder.pid == first
+
+
+def test_a_hung_decode_is_killed_and_told_and_the_next_one_works(decoder: DecoderProcess, clip_path: Path):
+    clip = media.open(clip_path)
+    hung = decoder.pid
+    assert hung
+    os.kill(hung, signal.SIGSTOP)
+    with pytest.raises(MediaError, match=r"clip\.mp4: decoding stood still for 3 s"):
+        clip.decode([0])
+    assert not Path(f"/proc/{hung}").exists()
+    assert number_of(clip.decode([3])[0]) == 3
+
+
+def test_where_decord_hangs_pyav_reads(decoder: DecoderProcess, clip_path: Path):
+    clip = media.open(clip_path)
+    assert decoder.pid
+    os.kill(decoder.pid, signal.SIGSTOP)
+    assert [number_of(frame) for frame in clip.decode(range(150))] == list(range(150))
+
+
+def test_a_crash_of_the_decoder_is_told(decoder: DecoderProcess, clip_path: Path):
+    clip = media.open(clip_path)
+    pid = decoder.pid
+    assert pid
+    os.kill(pid, signal.SIGSTOP)
+    threading.Timer(0.3, os.kill, (pid, signal.SIGKILL)).start()
+    with pytest.raises(MediaError, match="the decoder crashed"):
+        clip.decode([0])
+
+
+def test_threads_may_decode_at_once(clip_path: Path):
+    clip, seen = media.open(clip_path), {}
+
+    def decode(start: int) -> None:
+        seen[start] = [number_of(frame) for frame in clip.decode(range(start, start + 20))]
+
+    threads = [threading.Thread(target=decode, args=(start,)) for start in range(0, 120, 20)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert seen == {start: list(range(start, start + 20)) for start in range(0, 120, 20)}
+
+
+def test_a_script_without_a_main_guard_works_and_leaves_no_process(clip_path: Path):
+    script = "import sys; from espresso import media; from espresso.media.process import decoder\n"
+    script += "media.open(sys.argv[1]).decode([1]); print(decoder.pid)"
+    root = Path(__file__).parents[3]
+    done = subprocess.run([sys.executable, "-c", script, clip_path], cwd=root, capture_output=True, text=True, check=True)
+    assert not Path(f"/proc/{done.stdout.strip()}").exists()

@@ -1,0 +1,95 @@
+"""Profiles are read, and what is wrong with one is said in a sentence."""
+
+import pytest
+
+from espresso import profiles
+from espresso.errors import ProfileError
+from espresso.models import LocalModel, ServerModel, connect
+
+ROLE = '[{role}]\nbackend = "transformers"\nmodel = "{model}"\n'
+HEAD = 'about = "mine"\ndownload = "none"\nprompts = "general"\nsampling = "uniform-8"\nframe_size = 224\ncore_frames = 4\n'
+OWN = HEAD + "".join(ROLE.format(role=role, model="./models/vlm") for role in ("captioner", "selector", "reasoner"))
+
+
+@pytest.fixture
+def write(tmp_path):
+    def write(text):
+        (tmp_path / "own.toml").write_text(text)
+        return tmp_path / "own.toml"
+
+    return write
+
+
+def test_the_four_shipped_profiles_load_and_say_what_they_can():
+    assert profiles.names() == ["api", "laptop", "paper", "tiny"]
+    for name in profiles.names():
+        profile = profiles.load(name)
+        assert profile.name == name
+        assert profile.about.endswith(".")
+        assert "\n" not in profile.about
+
+
+def test_tiny_needs_nothing_and_sees_with_one_model(monkeypatch):
+    profile = profiles.load("tiny")
+    roles = connect(profile)
+    assert profile.download == "none"
+    assert "procedural world" in profile.about
+    assert roles.captioner is roles.reasoner is not roles.selector
+    assert roles.judge is None
+
+
+def test_a_path_is_a_profile_too_and_its_models_lie_beside_it(write, tmp_path):
+    profile = profiles.load(write(OWN + 'adapters = { evidence = "./lora" }\n'))
+    assert profile.captioner.model == str(tmp_path / "models/vlm")
+    assert profile.reasoner.adapters == {"evidence": str(tmp_path / "lora")}
+    assert connect(profile).adapters == {"evidence": "evidence"}
+    assert isinstance(connect(profile).captioner, LocalModel)
+
+
+def test_the_paper_profile_asks_servers_with_two_adapters():
+    roles = connect(profiles.load("paper"))
+    assert isinstance(roles.captioner, ServerModel)
+    assert roles.adapters == {"evidence": "evidence", "answer": "answer"}
+
+
+def test_the_api_profile_wants_its_key(monkeypatch):
+    monkeypatch.delenv("OPENAI_API_KEY", raising=False)
+    with pytest.raises(
+        ProfileError, match=r"profile api: gpt-4\.1-mini needs a key. Put it into the environment as OPENAI_API_KEY"
+    ):
+        connect(profiles.load("api"))
+    monkeypatch.setenv("OPENAI_API_KEY", "x")
+    assert connect(profiles.load("api")).judge
+
+
+@pytest.mark.parametrize(
+    ("name", "sentence"),
+    [
+        ("tinny", "no profile is called 'tinny' (there are: api, laptop, paper, tiny). Did you mean tiny?"),
+        ("", "Give one of these, or the path of a .toml file."),
+        ("../tiny", "no profile is called '../tiny'"),
+        ("gone.toml", "gone.toml: the profile cannot be read (No such file or directory)"),
+    ],
+)
+def test_an_unknown_profile_is_named(name, sentence):
+    with pytest.raises(ProfileError) as caught:
+        profiles.load(name)
+    assert sentence in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("text", "sentence"),
+    [
+        ("about = ", "this is not TOML"),
+        (HEAD, "captioner: Field required"),
+        (OWN.replace("224", "0"), "frame_size: Input should be greater than 0"),
+        (OWN.replace('"transformers"', '"magic"'), "captioner: Input tag 'magic'"),
+        (OWN + 'colour = "red"\n', "reasoner.transformers.colour: Extra inputs are not permitted"),
+        (HEAD + 'captioner = "x"\n', "captioner: Input should be"),
+    ],
+)
+def test_what_is_wrong_with_a_profile_is_said(write, text, sentence):
+    with pytest.raises(ProfileError) as caught:
+        profiles.load(write(text))
+    assert sentence in str(caught.value)
+    assert "\n" not in str(caught.value)

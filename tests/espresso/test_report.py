@@ -1,0 +1,111 @@
+"""The report: one page with all that an answer rests on, nothing from elsewhere, and no way for text to become markup."""
+
+import re
+from html.parser import HTMLParser
+
+import numpy as np
+import pytest
+
+from espresso import media, report
+from espresso.errors import DataError
+from espresso.schema import Answer, Caption, CoreFrame, Evidence, Frame, Question, Step, Usage
+
+
+@pytest.fixture(scope="module")
+def clip(tmp_path_factory):
+    path = tmp_path_factory.mktemp("clip") / "clip.mp4"
+    media.write_video(path, (np.full((64, 64, 3), 10 * index, np.uint8) for index in range(16)), 8)
+    return media.open(path)
+
+
+@pytest.fixture
+def answer(clip):
+    frames = tuple(Frame(index=index, time=index / 8) for index in (0, 4, 8, 12))
+    core = (CoreFrame(frame=frames[2], why="it hits there"),)
+    return Answer(
+        question=Question(id="q", visuals=(clip.visual.source,), text="What <b>hits</b> it?", options=("red & green", "blue")),
+        text="blue",
+        choice="B",
+        confidence=0.875,
+        options_probability={"A": 0.125, "B": 0.875},
+        evidence=Evidence(text="the blue ball <script>hits</script> it", core_frames=core),
+        visuals=(clip.visual,),
+        frames=frames,
+        captions=tuple(Caption(frame=frame, text=f"caption {frame.index}") for frame in frames),
+        core_frames=core,
+        strategy="selector",
+        profile="tiny",
+        trace=(
+            Step(node="caption", seconds=1.5, model="captioner", prompt="0123456789ab", tokens_in=321, frames=4, cached=2),
+            Step(node="select", seconds=0.5, note="selector named no sampled frame"),
+        ),
+        usage=Usage(tokens_in=321, seconds={"caption": 1.5, "select": 0.5}),
+    )
+
+
+class Page(HTMLParser):
+    def __init__(self, html):
+        super().__init__()
+        self.tags, self.words = [], []
+        self.feed(html)
+        self.text = " ".join(" ".join(self.words).split())
+
+    def handle_starttag(self, tag, attrs):
+        self.tags.append((tag, dict(attrs)))
+
+    def handle_data(self, data):
+        self.words.append(data)
+
+
+def test_the_page_tells_question_answer_evidence_and_cost(answer, clip):
+    page = Page(report.page([answer], [clip]))
+    for told in (
+        "What <b>hits</b> it?", "B. blue", "confidence 88 %", "12.5 %", "the blue ball <script>hits</script> it",
+        "caption 4", "0.50 s", "captioner", "0123456789ab", "321", "1.500", "selector named no sampled frame",
+    ):  # fmt: skip
+        assert told in page.text
+
+
+def test_every_frame_is_on_the_filmstrip_and_core_frames_are_marked(answer, clip):
+    page = Page(report.page([answer], [clip]))
+    figures = [attrs for tag, attrs in page.tags if tag == "figure"]
+    assert [attrs.get("class") for attrs in figures] == [None, None, "core", None]
+    assert sum(tag == "img" for tag, _ in page.tags) == 4
+
+
+def test_the_page_loads_nothing_and_runs_nothing(answer, clip):
+    html = report.page([answer], [clip])
+    page = Page(html)
+    assert all(attrs["src"].startswith("data:image/") for tag, attrs in page.tags if tag == "img")
+    assert not [tag for tag, _ in page.tags if tag in ("script", "link", "iframe", "b")]
+    assert not re.search(r"(href|src)=\"?https?:|@import|url\(", html)
+
+
+def test_several_answers_share_a_page(answer, clip):
+    page = Page(report.page([answer, answer, answer], [clip]))
+    assert sum(tag == "article" for tag, _ in page.tags) == 3
+
+
+def test_an_answer_without_frames_options_or_evidence_has_a_page_too(answer, clip):
+    bare = answer.model_copy(
+        update={
+            "question": answer.question.model_copy(update={"options": None}),
+            "frames": (), "captions": (), "core_frames": (), "choice": None, "evidence": Evidence(text=""), "trace": (),
+            "usage": Usage(), "options_probability": {},
+        }
+    )  # fmt: skip
+    assert "blue" in Page(report.page([bare], [clip])).text
+
+
+def test_the_page_is_written_whole_over_an_older_one(answer, clip, tmp_path):
+    (tmp_path / "page.html").write_text("old")
+    report.write(tmp_path / "page.html", [answer], [clip])
+    assert (tmp_path / "page.html").read_text().endswith("</html>")
+    assert [file.name for file in tmp_path.iterdir()] == ["page.html"]
+
+
+def test_a_place_where_no_page_can_be_written_is_named(tmp_path):
+    with pytest.raises(DataError, match="no folder"):
+        report.check(tmp_path / "nowhere" / "page.html")
+    with pytest.raises(DataError, match="this is a folder"):
+        report.check(tmp_path)

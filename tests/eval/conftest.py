@@ -1,0 +1,76 @@
+"""A few questions of the world over real clips, and doubles for the one thing that cannot run in a test: a model."""
+
+import json
+from dataclasses import dataclass, field
+
+import numpy as np
+import pytest
+
+from espresso.models import Completion, Roles, TokenCount
+from eval.benches import world
+
+LIMIT = 6
+
+
+@dataclass
+class Double:
+    """A chat model that says the same always; where it has to choose, the right option if it `knows` the answers, else the first."""
+
+    says: str
+    name: str = "double"
+    knows: frozenset[str] = frozenset()
+    context_length: int = 100_000
+    asked: list = field(default_factory=list)
+
+    async def chat(self, messages, *, choices=None, schema=None, adapter=None, max_tokens=256, temperature=0.0, seed=None):
+        self.asked.append(messages)
+        size, text = self.count_tokens(messages), self.says
+        if choices:
+            options = dict(line.split(": ", 1) for line in _text(messages[-1:]).splitlines() if line[1:3] == ": ")
+            text = next((letter for letter, option in options.items() if option in self.knows), choices[0])
+            logprobs = {each: np.log(0.7 if each == text else 0.1) for each in choices}
+            return Completion(text, None, logprobs, 0.7, size.total, 1, size.visual)
+        parsed = schema.model_validate(json.loads(text)) if schema else None
+        return Completion(text, parsed, {}, 0.5, size.total, 1, size.visual)
+
+    async def chat_many(self, conversations, **wishes):
+        return [await self.chat(messages, **wishes) for messages in conversations]
+
+    def count_tokens(self, messages):
+        visual = 16 * sum(message.pictures for message in messages)
+        return TokenCount(visual + len(_text(messages).split()), visual)
+
+    async def aclose(self):
+        pass
+
+
+def _text(messages):
+    return "\n".join(part for message in messages for part in message.content if isinstance(part, str))
+
+
+@pytest.fixture(scope="session")
+def cache_folder(tmp_path_factory):
+    return tmp_path_factory.mktemp("cache")
+
+
+@pytest.fixture(autouse=True)
+def own_place(cache_folder, tmp_path, monkeypatch):
+    """One world for all tests, a working folder for each."""
+    monkeypatch.setenv("ESPRESSO_CACHE", str(cache_folder))
+    monkeypatch.delenv("ESPRESSO_PROFILE", raising=False)
+    monkeypatch.chdir(tmp_path)
+
+
+@pytest.fixture
+def questions():
+    return world.questions("test", LIMIT)
+
+
+@pytest.fixture
+def roles(questions, tmp_path):
+    """Models that know every answer; the captioner is new to the caption cache in each test."""
+    return Roles(
+        captioner=Double("a red square", name=f"captioner {tmp_path}"),
+        selector=Double('{"frames": [2, 3]}'),
+        reasoner=Double("2.0s: nothing of that kind.", knows=frozenset(question.answer for question in questions)),
+    )

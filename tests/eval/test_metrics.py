@@ -1,0 +1,79 @@
+"""Scores of answers and the numbers of a run."""
+
+import pytest
+
+from espresso.schema import Answer, CoreFrame, Evidence, Frame, Question, Span, Step, Task, Truth
+from eval.metrics import Sample, by_task, metrics, score
+
+
+def question(name="q", spans=((1, 2), (4, 5)), task=Task.CAUSAL):
+    truth = Truth(spans=tuple(Span(start=a, end=b) for a, b in spans), facts=("fact",) * len(spans), evidence="")
+    return Question(id=name, visuals=(f"{name}.mp4",), text="?", options=("yes", "no"), task=task, answer="yes", truth=truth)
+
+
+def answer(text="yes", times=(), visual_tokens=0):
+    frames = tuple(CoreFrame(frame=Frame(index=round(12 * time), time=time), why="") for time in times)
+    return Answer(
+        question=question().asked(), text=text, confidence=0.5, evidence=Evidence(text=""), core_frames=frames,
+        strategy="selector", profile="tiny", trace=(Step(node="answer", tokens_visual=visual_tokens),),
+    )  # fmt: skip
+
+
+def sample(asked, given, facts=(), elapsed=1.0):
+    scores = score(asked, given, facts)
+    return Sample(id=asked.id, question=asked, order=(0, 1), answer=given, scores=scores, elapsed=elapsed)
+
+
+def error(asked):
+    return Sample(id=asked.id, question=asked, order=(0, 1), error="clip.mp4: no such file.")
+
+
+def test_precision_is_of_frames_and_recall_of_spans():
+    scores = score(question(), answer(times=(1.2, 1.8, 3.0)), ())
+    assert scores.core_precision == pytest.approx(2 / 3)
+    assert scores.core_recall == 0.5
+
+
+def test_without_core_frames_there_is_no_precision_and_nothing_found():
+    scores = score(question(), answer(), ())
+    assert scores.core_precision is None
+    assert scores.core_recall == 0
+
+
+def test_without_truth_only_the_answer_is_scored():
+    scores = score(question().model_copy(update={"truth": None}), answer("no", times=(1,)), ())
+    assert not scores.correct
+    assert scores.core_recall is None
+
+
+def test_an_error_counts_as_a_wrong_answer_and_in_no_other_mean():
+    found = metrics([sample(question("a"), answer(times=(1, 4), visual_tokens=32)), error(question("b"))])
+    assert (found["accuracy"], found["n"], found["errors"]) == (0.5, 2, 1)
+    assert (found["frames"], found["visual_tokens"], found["core_recall"]) == (2, 32, 1)
+
+
+def test_hits_are_asked_only_of_questions_that_need_so_many_frames():
+    one = sample(question("a", spans=((1, 2),)), answer(times=(1.5,)))
+    two = sample(question("b"), answer(times=(1.5,)))
+    found = metrics([one, two])
+    assert (found["hit@1"], found["hit@2"]) == (1, 0)
+
+
+def test_evidence_precision_is_over_all_facts_of_the_run():
+    found = metrics([sample(question("a"), answer(), [True, True, True]), sample(question("b"), answer(), [False])])
+    assert found["evidence_precision"] == 0.75
+
+
+def test_what_was_not_measured_is_none():
+    found = metrics([error(question())])
+    assert found["frames"] is found["evidence_precision"] is found["hit@1"] is None
+
+
+def test_tasks_come_in_the_papers_order_with_their_own_intervals():
+    rows = by_task([
+        sample(question("a", task=Task.TRAFFIC), answer()),
+        sample(question("b", task=Task.CAUSAL), answer()),
+        sample(question("c", task=Task.CAUSAL), answer("no")),
+    ])  # fmt: skip
+    assert [(row.task, row.n, row.accuracy) for row in rows] == [(Task.CAUSAL, 2, 0.5), (Task.TRAFFIC, 1, 1.0)]
+    assert all(0 <= row.accuracy_low < row.accuracy < 1 or row.accuracy_high == 1 for row in rows)

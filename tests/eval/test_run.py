@@ -1,0 +1,147 @@
+"""A whole run over real clips, the models doubled."""
+
+import json
+import random
+from pathlib import Path
+
+import pytest
+
+from espresso.errors import DataError, EspressoError, ModelError
+from eval.asking import shuffled
+from eval.run import run
+
+LIMIT = 6
+
+
+def rows(summary):
+    return [json.loads(line) for line in (Path(summary.folder) / "samples.jsonl").read_text().splitlines()]
+
+
+def spoken(messages):
+    return "\n".join(part for message in messages for part in message.content if isinstance(part, str))
+
+
+def test_a_model_that_knows_the_answers_is_right_in_whatever_order_they_are_shown(roles):
+    summary = run("world", limit=LIMIT, strategy="blind", roles=roles)
+    assert summary.metrics["accuracy"] == 1
+    assert len({tuple(row["order"]) for row in rows(summary)}) > 1
+    assert sum(task.n for task in summary.tasks) == LIMIT
+
+
+def test_a_model_that_always_says_a_is_right_by_chance_alone(roles, questions):
+    roles.reasoner.knows = frozenset()
+    summary = run("world", limit=LIMIT, strategy="blind", roles=roles)
+    first = [question.options[shuffled(question, 0)[0]] == question.answer for question in questions]
+    assert summary.metrics["accuracy"] == pytest.approx(sum(first) / LIMIT)
+
+
+def test_the_same_seed_gives_the_same_prompts_and_another_does_not(roles):
+    asked = {}
+    for name, seed in (("a", 0), ("b", 0), ("c", 1)):
+        roles.reasoner.asked.clear()
+        run("world", limit=LIMIT, strategy="blind", roles=roles, seed=seed, out=Path(name))
+        asked[name] = sorted(spoken(messages) for messages in roles.reasoner.asked)
+    assert asked["a"] == asked["b"] != asked["c"]
+
+
+def test_uniform_looks_at_sixteen_frames(roles):
+    summary = run("world", limit=2, strategy="uniform", roles=roles)
+    assert summary.metrics["frames"] == 16
+    assert summary.metrics["visual_tokens"] == 16 * 16
+
+
+def test_blind_looks_at_none(roles):
+    summary = run("world", limit=2, strategy="blind", roles=roles)
+    assert summary.metrics["frames"] == summary.metrics["visual_tokens"] == summary.metrics["core_recall"] == 0
+    assert summary.metrics["core_precision"] is None
+
+
+def test_the_oracle_finds_every_core_frame_and_says_that_it_was_one(roles):
+    summary = run("world", limit=LIMIT, strategy="oracle", roles=roles)
+    assert summary.metrics["core_precision"] == summary.metrics["core_recall"] == summary.metrics["hit@2"] == 1
+    assert {row["answer"]["strategy"] for row in rows(summary)} == {"oracle"}
+
+
+def test_the_selectors_frames_are_scored_and_a_clip_is_captioned_once(roles, questions):
+    summary = run("world", limit=LIMIT, strategy="selector", roles=roles)
+    frames = {tuple(row["question"]["visuals"]): len(row["answer"]["frames"]) for row in rows(summary)}
+    assert len(roles.captioner.asked) == sum(frames.values())
+    assert len(frames) < LIMIT
+    assert 0 <= summary.metrics["core_precision"] <= 1
+    assert summary.metrics["evidence_precision"] == 0
+
+
+def test_no_prompt_holds_the_truth(roles, questions):
+    run("world", limit=LIMIT, strategy="selector", roles=roles)
+    prompts = [spoken(messages) for role in (roles.captioner, roles.selector, roles.reasoner) for messages in role.asked]
+    for question in questions:
+        assert not any(question.truth.evidence in prompt for prompt in prompts)
+
+
+def test_cut_off_at_any_byte_the_same_command_ends_with_the_same_numbers(roles):
+    whole = run("world", limit=LIMIT, strategy="blind", roles=roles)
+    file = Path(whole.folder) / "samples.jsonl"
+    content = file.read_bytes()
+    for size in random.Random(0).sample(range(len(content)), 12):
+        file.write_bytes(content[:size])
+        again = run("world", limit=LIMIT, strategy="blind", roles=roles)
+        assert sorted(row["id"] for row in rows(again)) == sorted(json.loads(line)["id"] for line in content.splitlines())
+        assert again.metrics | {"seconds": 0} == whole.metrics | {"seconds": 0}
+
+
+def test_a_finished_run_asks_nothing(roles):
+    run("world", limit=2, strategy="blind", roles=roles)
+    roles.reasoner.asked.clear()
+    run("world", limit=2, strategy="blind", roles=roles)
+    assert roles.reasoner.asked == []
+
+
+def test_a_clip_that_is_gone_is_an_error_that_counts_and_is_asked_again(roles, questions, tmp_path):
+    clip, aside = Path(questions[-1].visuals[0]), tmp_path / "aside.mp4"
+    clip.rename(aside)
+    gone = sum(question.visuals == questions[-1].visuals for question in questions)
+    try:
+        summary = run("world", limit=LIMIT, strategy="blind", roles=roles)
+    finally:
+        aside.rename(clip)
+    assert (summary.metrics["n"], summary.metrics["errors"]) == (LIMIT, gone)
+    assert summary.metrics["accuracy"] == pytest.approx(1 - gone / LIMIT)
+    assert [row["error"] for row in rows(summary) if row["error"]] == [f"{clip}: no such file. Check the path."] * gone
+    summary = run("world", limit=LIMIT, strategy="blind", roles=roles)
+    assert (summary.metrics["accuracy"], summary.metrics["errors"], len(rows(summary))) == (1, 0, LIMIT)
+
+
+def test_where_nothing_can_be_answered_the_run_stops_with_the_reason(roles):
+    async def down(messages, **wishes):
+        raise ModelError("the server is down")
+
+    roles.reasoner.chat = down
+    with pytest.raises(EspressoError, match="none was answered; the last: the server is down"):
+        run("world", limit=LIMIT, strategy="blind", roles=roles)
+
+
+def test_progress_tells_live_accuracy(roles):
+    told = []
+    run("world", limit=2, strategy="blind", roles=roles, on_progress=told.append)
+    assert [(progress.done, progress.right) for progress in told if progress.doing == "answering"] == [(0, 0), (1, 1), (2, 2)]
+
+
+def test_the_folder_is_named_by_what_was_run_and_says_with_what(roles):
+    summary = run("world", limit=2, strategy="blind", roles=roles)
+    assert summary.folder == "runs/world-test-tiny-blind-2"
+    record = json.loads(Path(summary.folder, "run.json").read_text())
+    assert set(record["configuration"]["prompts"]) == {"caption", "select", "evidence", "answer"}
+    assert record["environments"][0]["torch"]
+
+
+@pytest.mark.parametrize(
+    ("wish", "sentence"),
+    [
+        ({"split": "exam"}, "no split is called 'exam'"),
+        ({"strategy": "given"}, "no strategy is called 'given'"),
+        ({"limit": 0}, "too few"),
+    ],
+)
+def test_what_cannot_be_run_is_one_sentence(wish, sentence, roles):
+    with pytest.raises(DataError, match=sentence):
+        run("world", roles=roles, **wish)

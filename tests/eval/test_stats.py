@@ -1,0 +1,37 @@
+"""Intervals: Wilson's where questions are unrelated, wider where they share a video, never without width."""
+
+import numpy as np
+import pytest
+from scipy.stats import binomtest
+
+from eval.stats import interval
+
+
+@pytest.mark.parametrize(("right", "n"), [(3, 10), (290, 420), (0, 7), (30, 30)])
+def test_with_a_video_for_each_question_it_is_wilsons(right, n):
+    low, high = interval([i < right for i in range(n)], range(n))
+    wilson = binomtest(right, n).proportion_ci(0.95, "wilson")
+    assert (low, high) == pytest.approx((wilson.low, wilson.high), abs=1e-6)
+
+
+def test_questions_that_stand_and_fall_with_their_video_count_as_one():
+    videos = [i < 60 for i in range(100)]
+    pairs = [right for right in videos for _ in range(2)]
+    low, high = interval(pairs, [i // 2 for i in range(200)])
+    assert (low, high) == pytest.approx(interval(videos, range(100)), abs=1e-6)
+
+
+def test_a_single_video_tells_next_to_nothing():
+    low, high = interval([True] * 50, ["one"] * 50)
+    assert low < 0.25
+    assert high == 1
+
+
+def test_it_covers_the_truth_as_often_as_it_says():
+    rng = np.random.default_rng(0)
+    covered = 0
+    for _ in range(1000):
+        hard = rng.beta(3, 2, 60)  # how easy each of 60 videos is: 0.6 on average
+        low, high = interval((rng.random((60, 3)) < hard[:, None]).ravel().tolist(), np.repeat(np.arange(60), 3).tolist())
+        covered += low <= 0.6 <= high
+    assert 925 <= covered <= 975

@@ -1,0 +1,103 @@
+"""The tiny models' training: the same numbers as transformers, real folders at its end, and configs that say what is wrong."""
+
+import numpy as np
+import pytest
+import torch
+from transformers import AutoModelForCausalLM, AutoModelForImageTextToText, AutoProcessor
+
+from espresso.errors import DataError
+from finetune.tiny import build, data, forward
+from finetune.tiny.config import TinyConfig, load
+from finetune.tiny.train import train
+
+SMALL = {"hidden": 64, "heads": 2, "kv_heads": 1, "layers": 2, "feed_forward": 64, "vision_width": 32, "vision_heads": 2, "vision_depth": 1}
+BATCHES = {"caption_batch": 4, "text_batch": 4, "question_batch": 4, "selector_batch": 4}
+
+
+def config(tmp_path, role="vlm", **changes):
+    settings = {"batches": 2, "learning_rate": 1e-3, "output": tmp_path / "model", "checkpoints": tmp_path / "checkpoints", "threads": 1}
+    return TinyConfig(role=role, **{**SMALL, **BATCHES, **settings, **changes})
+
+
+@pytest.fixture(scope="module")
+def processor(tmp_path_factory):
+    return build.processor(config(tmp_path_factory.mktemp("build")))
+
+
+def test_the_training_loss_is_the_loss_of_transformers(tmp_path, processor):
+    settings = config(tmp_path)
+    model = build.build(settings, processor.tokenizer).eval()
+    batch = data.TinyBatches(settings, processor.tokenizer)._questions(np.random.default_rng(0))
+    count = len(batch["patches"])
+    twice = torch.cat([batch["patches"].view(-1, 3, 1, 14, 14)] * 2, dim=2).reshape(-1, 1176)
+    with torch.no_grad():
+        theirs = model(
+            input_ids=batch["input_ids"],
+            attention_mask=batch["attention_mask"],
+            labels=batch["labels"],
+            pixel_values=twice,
+            image_grid_thw=torch.tensor([[1, 8, 8]] * count),
+            mm_token_type_ids=(batch["input_ids"] == model.config.image_token_id).int(),
+        ).loss
+        ours = forward.loss(model, batch)
+    assert ours.item() == pytest.approx(theirs.item(), abs=1e-4)
+
+
+def test_patches_are_those_of_the_image_processor(processor):
+    pixels = np.random.default_rng(0).integers(0, 255, (112, 112, 3), dtype=np.uint8)
+    theirs = processor.image_processor(images=[pixels], return_tensors="np")["pixel_values"].reshape(64, 3, 2, 14, 14)[:, :, 0]
+    assert np.allclose(theirs.reshape(64, 588), data.patches(pixels), atol=1e-5)
+
+
+def test_the_tokens_of_a_batch_are_those_of_the_chat_template(tmp_path, processor):
+    batch = data.SelectorBatches(config(tmp_path, "selector"), processor.tokenizer)[0]
+    text = processor.tokenizer.decode(batch["input_ids"][0][batch["attention_mask"][0].bool()])
+    user, reply = text.removeprefix("<|im_start|>user\n").split("<|im_end|>\n<|im_start|>assistant\n")
+    messages = [{"role": "user", "content": user}, {"role": "assistant", "content": reply.removesuffix("<|im_end|>\n")}]
+    assert processor.tokenizer.apply_chat_template(messages, tokenize=False) == text
+
+
+def test_the_loss_is_on_the_reply_alone(tmp_path, processor):
+    batch = data.SelectorBatches(config(tmp_path, "selector"), processor.tokenizer)[0]
+    for ids, labels in zip(batch["input_ids"], batch["labels"], strict=True):
+        learnt = processor.tokenizer.decode(ids[labels != -100])
+        assert learnt.startswith('{"frames":[')
+        assert learnt.endswith("]}<|im_end|>")
+
+
+def test_any_text_can_be_written(processor):
+    text = "Überraschung: 3 кота, 2 犬 and a 🙂"
+    assert processor.tokenizer.decode(processor.tokenizer(text)["input_ids"]) == text
+
+
+@pytest.mark.parametrize(("role", "loader"), [("vlm", AutoModelForImageTextToText), ("selector", AutoModelForCausalLM)])
+def test_a_short_run_leaves_a_folder_that_transformers_loads(tmp_path, role, loader):
+    folder = train(config(tmp_path, role))
+    assert loader.from_pretrained(folder).num_parameters() > 0
+    assert AutoProcessor.from_pretrained(folder) is not None
+
+
+def test_an_interrupted_run_goes_on_where_it_stopped(tmp_path):
+    train(config(tmp_path, "selector", batches=2, save_every=1))
+    train(config(tmp_path, "selector", batches=3, save_every=1))
+    assert sorted(folder.name for folder in (tmp_path / "checkpoints").iterdir()) == ["checkpoint-3"]
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("role: vlm\nlerning_rate: 1", "Did you mean 'learning_rate'"),
+        ("role: [", "not a readable YAML"),
+        ("role: vlm\noutput: o\ncheckpoints: c\nbatches: many\nlearning_rate: 1", "batches"),
+    ],
+)
+def test_a_bad_config_is_one_sentence(tmp_path, text, said):
+    path = tmp_path / "tiny.yaml"
+    path.write_text(text)
+    with pytest.raises(DataError, match=said):
+        load(path)
+
+
+def test_a_missing_config_says_where_the_shipped_ones_are(tmp_path):
+    with pytest.raises(DataError, match="finetune/configs"):
+        load(tmp_path / "none.yaml")
