@@ -6,7 +6,9 @@ frames it could not have seen are refused.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import groupby
 
 from pydantic import BaseModel
 
@@ -34,17 +36,24 @@ class Numbered:
     caption: Caption
 
 
+def changed(captions: Sequence[object]) -> list[int]:
+    """Positions of the captions to read: of neighbours that say the same, the middle one stands for all.
+
+    VideoEspresso, section 3.2, drops a frame whose caption is like the last kept one's.
+    """
+    runs = [list(run) for _, run in groupby(range(len(captions)), key=lambda position: captions[position])]
+    return [run[len(run) // 2] for run in runs]
+
+
 async def select(state: AnswerState, run: Run) -> AnswerUpdate:
     """Add to `core_frames` from `captions`; fall back to evenly spread frames, and say so, when the selector's reply is unusable.
 
     Frames that are core frames already are not offered again. Raises ModelError.
     """
     taken = {core.frame for core in state.core_frames}
-    offered = [
-        Numbered(number, caption.frame.time, caption.text, caption)
-        for number, caption in enumerate(state.captions, 1)
-        if caption.frame not in taken
-    ]
+    free = [caption for caption in state.captions if caption.frame not in taken]
+    kept = [free[position] for position in changed([(caption.frame.visual, caption.text) for caption in free])]
+    offered = [Numbered(number, caption.frame.time, caption.text, caption) for number, caption in enumerate(kept, 1)]
     budget = state.limit or run.settings.core_frames
     read, prompt, thinned = fitted(
         "select",

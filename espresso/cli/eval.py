@@ -99,7 +99,8 @@ def _by_task(summary: Summary) -> Table:
     from rich.table import Table
 
     about = summary.configuration
-    table = Table(title=f"{about.bench} {about.split}, {about.profile['name']}, {about.strategy}", title_justify="left")
+    profile = Path(about.profile["name"]).stem
+    table = Table(title=f"{about.bench} {about.split}, {profile}, {about.strategy}", title_justify="left")
     table.add_column("task")
     for head in ("questions", "accuracy", "95 % interval"):
         table.add_column(head, justify="right")

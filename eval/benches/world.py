@@ -12,10 +12,11 @@ import re
 from collections.abc import Callable
 from functools import cache, lru_cache
 from hashlib import sha256
+from multiprocessing import parent_process
 from pathlib import Path
 from typing import Any, cast
 
-from filelock import FileLock
+from filelock import FileLock, Timeout
 
 from espresso import world
 from espresso.cache import default_folder
@@ -36,10 +37,13 @@ def questions(split: str, limit: int | None, on_clip: Callable[[int, int], None]
     folder = default_folder() / "world" / _version() / split
     try:
         folder.parent.mkdir(parents=True, exist_ok=True)
-        with FileLock(folder.with_suffix(".lock")):
+        # A script without `if __name__ == "__main__"` runs again in the workers that render: these must not wait for their parent.
+        with FileLock(folder.with_suffix(".lock"), timeout=0 if parent_process() else -1):
             held = world.load(folder) if (folder / "questions.jsonl").is_file() else []
             if len(held) < count:
                 held = world.make(cast(world.Split, split), count, folder, on_clip=on_clip)
+    except Timeout:
+        raise DataError(f'{folder}: is being made. Call this under `if __name__ == "__main__":` in a script, or later.') from None
     except OSError as error:
         raise DataError(
             f"{folder}: clips cannot be made here ({error.strerror}). Set ESPRESSO_CACHE to a folder that can be written."

@@ -6,6 +6,7 @@ import json
 from collections.abc import Iterator
 from typing import Any
 
+import torch
 from tokenizers import Regex, Tokenizer, decoders, models, pre_tokenizers, trainers
 from transformers import (
     PreTrainedModel,
@@ -80,17 +81,18 @@ def build(config: TinyConfig, tokens: Qwen2Tokenizer) -> PreTrainedModel:
         "intermediate_size": config.feed_forward,
         "max_position_embeddings": config.context,
         "tie_word_embeddings": True,
+        "initializer_range": config.hidden**-0.5,
         "bos_token_id": None,
         "eos_token_id": tokens.convert_tokens_to_ids("<|im_end|>"),
         "pad_token_id": tokens.convert_tokens_to_ids("<|endoftext|>"),
     }
     rope = {"rope_type": "default", "rope_theta": 10000.0}
     if config.role == "selector":
-        return Qwen2ForCausalLM(Qwen2Config(**text, rope_parameters=rope))
+        return _mimetic(Qwen2ForCausalLM(Qwen2Config(**text, rope_parameters=rope)))
     half = config.hidden // config.heads // 2
     rows = half // 4  # time, height and width share the rotary half dimensions, as 16:24:24 of 64 in Qwen2-VL
     sections = [half - 2 * ((half - rows) // 2), (half - rows) // 2, (half - rows) // 2]
-    return Qwen2VLForConditionalGeneration(
+    return _mimetic(Qwen2VLForConditionalGeneration(
         Qwen2VLConfig(
             text_config={**text, "rope_parameters": {**rope, "mrope_section": sections}},
             vision_config={
@@ -110,4 +112,20 @@ def build(config: TinyConfig, tokens: Qwen2Tokenizer) -> PreTrainedModel:
                 )
             },
         )
-    )  # fmt: skip
+    ))  # fmt: skip
+
+
+def _mimetic(model: PreTrainedModel) -> PreTrainedModel:
+    """Let every language head begin by attending to tokens like its own: keys equal queries.
+
+    Trockman and Kolter, Mimetic Initialization of Self-Attention Layers, 2023. What these models have to learn is to find a
+    question's names again in captions, evidence and options; from independent queries and keys that takes far longer (docs/LOG.md).
+    """
+    decoder = model.model.language_model if hasattr(model.model, "language_model") else model.model
+    with torch.no_grad():
+        for layer in decoder.layers:
+            attention = layer.self_attn
+            keys = attention.k_proj.weight.view(-1, attention.head_dim, attention.k_proj.in_features)
+            keys = keys.repeat_interleave(attention.num_key_value_groups, dim=0)
+            attention.q_proj.weight.copy_(keys.reshape_as(attention.q_proj.weight))
+    return model

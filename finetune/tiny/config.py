@@ -30,7 +30,7 @@ class TinyConfig(BaseModel):
     seed: int = 0
     threads: int = 2
     workers: int = 0
-    save_every: int = 500
+    save_every: int = 200
 
     vocabulary: int = 1000
     hidden: int = 192

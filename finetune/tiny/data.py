@@ -9,6 +9,7 @@ The prompts are the very templates that inference uses.
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 
 import numpy as np
@@ -19,11 +20,14 @@ from transformers import Qwen2Tokenizer
 
 import prompts
 from espresso.models.chat import Message, Picture
+from agents.select import changed
 from espresso.schema import letter
 from espresso.world import Motif, Story, render, story
 from finetune.tiny.config import TinyConfig
 
 Batch = dict[str, torch.Tensor]
+Row = tuple[tuple[Message, ...], frozenset[str]]
+"""A conversation, and which of the numbers or letters listed in its prompt are right."""
 PATCH, MERGE = 14, 2
 TRAIN_STORIES = 5_000_000
 
@@ -80,7 +84,7 @@ class TinyBatches(Dataset[Batch]):
                 time = rng.uniform(beat.start, beat.end) if rng.random() < 0.8 else rng.uniform(0, told.duration)
                 frame = show(told, float(time), self.config.image_size)
                 prompt = prompts.render("caption", style="tiny", frame={"picture": Picture(frame.pixels)})
-                rows.append((*prompt.messages, Message("assistant", (frame.fact,))))
+                rows.append(((*prompt.messages, Message("assistant", (frame.fact,))), frozenset()))
         return collate(rows[: self.config.caption_batch], self.tokens)
 
     def _texts(self, rng: np.random.Generator) -> Batch:
@@ -112,7 +116,7 @@ class TinyBatches(Dataset[Batch]):
 
     def _answered(
         self, rng: np.random.Generator, motif: Motif, frames: list[Shown], said: str, *, learn_evidence: bool
-    ) -> tuple[Message, ...]:
+    ) -> Row:
         """A whole conversation; an evidence turn that is not to be learnt is a user's turn as far as the loss goes."""
         order = rng.permutation(len(motif.options))
         options = [motif.options[i] for i in order]
@@ -127,7 +131,7 @@ class TinyBatches(Dataset[Batch]):
         )
         reply = motif.answer if is_open else letter(options.index(motif.answer))
         messages = prompt.messages if learn_evidence else tuple(_unlearnt(message) for message in prompt.messages)
-        return (*messages, Message("assistant", (reply,)))
+        return (*messages, Message("assistant", (reply,))), frozenset(() if is_open else reply)
 
 
 class _Unlearnt(Message):
@@ -149,24 +153,37 @@ class SelectorBatches(Dataset[Batch]):
 
     def __getitem__(self, index: int) -> Batch:
         rng = np.random.default_rng([self.config.seed, 1, index])
-        rows = []
+        lookups = max(0.0, 0.6 - 1.5 * index / self.config.batches)
+        rows: list[Row] = []
         while len(rows) < self.config.selector_batch:
             told = story("train", int(rng.integers(TRAIN_STORIES)))
             times = _sampled(rng, told)
             captions = [told.caption(time) for time in times]
             wrong = [c if rng.random() > 0.03 else captions[rng.integers(len(captions))] for c in captions]
+            changes = changed(wrong)
+            times, wrong = [times[n] for n in changes], [wrong[n] for n in changes]
             for motif, needed in zip(told.motifs, told.needed, strict=True):
+                if rng.random() < lookups:
+                    rows.append(self._row(wrong, *self._lookup(rng, wrong)))
+                    continue
                 numbers = [self._number(times, told.beats[i].start, told.beats[i].end) for i in needed]
-                prompt = prompts.render(
-                    "select",
-                    style="tiny",
-                    captions=[{"number": n + 1, "time": times[n], "text": text} for n, text in enumerate(wrong)],
-                    question=motif.text,
-                    budget=len(needed),
-                )
-                reply = '{"frames":[' + ",".join(str(n + 1) for n in numbers if n is not None) + "]}"
-                rows.append((*prompt.messages, Message("assistant", (reply,))))
+                rows.append(self._row(wrong, motif.text, [n for n in numbers if n is not None]))
         return collate(rows[: self.config.selector_batch], self.tokens)
+
+    @staticmethod
+    def _row(captions: list[str], question: str, numbers: list[int]) -> Row:
+        """A whole conversation. numbers: positions of the needed captions, from 0."""
+        listed = [{"number": n + 1, "time": 0.0, "text": text} for n, text in enumerate(captions)]
+        prompt = prompts.render("select", style="tiny", captions=listed, question=question, budget=len(numbers))
+        right = [str(n + 1) for n in numbers]
+        return (*prompt.messages, Message("assistant", ('{"frames":[' + ",".join(right) + "]}",))), frozenset(right)
+
+    @staticmethod
+    def _lookup(rng: np.random.Generator, captions: list[str]) -> tuple[str, list[int]]:
+        """An easier question, for the beginning: where does this caption, or this name in it, stand?"""
+        words = captions[rng.integers(len(captions))].split()
+        asked = " ".join(words if rng.random() < 0.5 else words[:2])
+        return asked, [n for n, caption in enumerate(captions) if asked in caption][:4]
 
     @staticmethod
     def _number(times: list[float], start: float, end: float) -> int | None:
@@ -184,15 +201,16 @@ def _sampled(rng: np.random.Generator, told: Story) -> list[float]:
     return sorted(float(np.clip(t, 0, told.duration)) for t, k in zip(times, keep, strict=True) if k)
 
 
-def collate(rows: list[tuple[Message, ...]], tokens: Qwen2Tokenizer) -> Batch:
+def collate(rows: list[Row], tokens: Qwen2Tokenizer) -> Batch:
     """Conversations as one right-padded batch; loss on the assistant's turns alone.
 
-    input_ids, attention_mask, labels: (rows, length); position_ids: (3, rows, length) as Qwen2-VL lays out time, height and width;
+    input_ids, attention_mask, labels: (rows, length); marks: (rows, length), 1 or 0 at a number or letter that ends a line of the
+    prompt, as it is right or wrong, else -100; position_ids: (3, rows, length) as Qwen2-VL lays out time, height and width;
     patches: (pictures, patches, 588), normalised, of all pictures in reading order.
     """
-    ids, labels, places, pictures = [], [], [], []
-    for row in rows:
-        row_ids, row_labels, row_places = [], [], [np.zeros((3, 0), np.int64)]
+    ids, labels, marks, places, pictures = [], [], [], [], []
+    for row, right in rows:
+        row_ids, row_labels, row_marks, row_places = [], [], [], [np.zeros((3, 0), np.int64)]
         for piece, learnt in _pieces(row):
             if isinstance(piece, Picture):
                 side = piece.pixels.shape[0] // (PATCH * MERGE)
@@ -206,19 +224,32 @@ def collate(rows: list[tuple[Message, ...]], tokens: Qwen2Tokenizer) -> Batch:
                 row_places.append(_next(row_places) + np.tile(np.arange(len(new)), (3, 1)))
             row_ids += new
             row_labels += new if learnt else [-100] * len(new)
+            row_marks += [-100] * (len(new) - 1) + [-100 if learnt else _mark(piece, right)]
         ids.append(row_ids)
         labels.append(row_labels)
+        marks.append(row_marks)
         places.append(np.concatenate(row_places, axis=1))
     length = max(map(len, ids))
     batch = {
         "input_ids": torch.tensor([row + [0] * (length - len(row)) for row in ids]),
         "attention_mask": torch.tensor([[1] * len(row) + [0] * (length - len(row)) for row in ids]),
         "labels": torch.tensor([row + [-100] * (length - len(row)) for row in labels]),
+        "marks": torch.tensor([row + [-100] * (length - len(row)) for row in marks]),
         "position_ids": torch.from_numpy(np.stack([np.pad(row, ((0, 0), (0, length - row.shape[1]))) for row in places], axis=1)),
     }
     if pictures:
         batch["patches"] = torch.from_numpy(np.stack(pictures))
     return batch
+
+
+_LISTED = re.compile(r"(?: (\d+)|: ([A-Z]))$")
+_LINE_END = re.compile(r"(?<=[0-9A-Z])(?=\n)")  # tokens never reach over such a place, so a text may be cut there
+
+
+def _mark(piece: str | Picture, right: frozenset[str]) -> int:
+    """Whether the number or letter at the end of a piece is right (1) or wrong (0); -100 where there is none."""
+    listed = _LISTED.search(piece) if isinstance(piece, str) else None
+    return -100 if listed is None else int((listed[1] or listed[2]) in right)
 
 
 def _next(places: list[np.ndarray]) -> int:
@@ -232,7 +263,10 @@ def _pieces(row: tuple[Message, ...]) -> list[tuple[str | Picture, bool]]:
         learnt = message.role == "assistant" and not isinstance(message, _Unlearnt)
         pieces.append((f"<|im_start|>{message.role}\n", False))
         for part in message.content:
-            pieces += [("<|vision_start|>", False), (part, False), ("<|vision_end|>", False)] if isinstance(part, Picture) else [(part, learnt)]
+            if isinstance(part, Picture):
+                pieces += [("<|vision_start|>", False), (part, False), ("<|vision_end|>", False)]
+            else:
+                pieces += [(cut, learnt) for cut in _LINE_END.split(part)]
         pieces += [("<|im_end|>", learnt), ("\n", False)]
     return pieces
 

@@ -1,6 +1,7 @@
 """A few questions of the world over real clips, and doubles for the one thing that cannot run in a test: a model."""
 
 import json
+import re
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -14,11 +15,11 @@ LIMIT = 6
 
 @dataclass
 class Double:
-    """A chat model that says the same always; where it has to choose, the right option if it `knows` the answers, else the first."""
+    """A chat model that says the same always; where it has to choose, the answer if it `knows` the question, else A."""
 
     says: str
     name: str = "double"
-    knows: frozenset[str] = frozenset()
+    knows: dict[str, str] = field(default_factory=dict)
     context_length: int = 100_000
     asked: list = field(default_factory=list)
 
@@ -26,12 +27,17 @@ class Double:
         self.asked.append(messages)
         size, text = self.count_tokens(messages), self.says
         if choices:
-            options = dict(line.split(": ", 1) for line in _text(messages[-1:]).splitlines() if line[1:3] == ": ")
-            text = next((letter for letter, option in options.items() if option in self.knows), choices[0])
+            text = self._letter(_text(messages)) or choices[0]
             logprobs = {each: np.log(0.7 if each == text else 0.1) for each in choices}
             return Completion(text, None, logprobs, 0.7, size.total, 1, size.visual)
         parsed = schema.model_validate(json.loads(text)) if schema else None
         return Completion(text, parsed, {}, 0.5, size.total, 1, size.visual)
+
+    def _letter(self, prompt):
+        """Find the letter that stands beside the known answer, before or after it."""
+        answer = re.escape(next((answer for question, answer in self.knows.items() if question in prompt), "\0"))
+        found = re.search(rf"^(?:([A-Z])[.:] {answer}|{answer}: ([A-Z]))$", prompt, re.MULTILINE)
+        return found and (found[1] or found[2])
 
     async def chat_many(self, conversations, **wishes):
         return [await self.chat(messages, **wishes) for messages in conversations]
@@ -72,5 +78,5 @@ def roles(questions, tmp_path):
     return Roles(
         captioner=Double("a red square", name=f"captioner {tmp_path}"),
         selector=Double('{"frames": [2, 3]}'),
-        reasoner=Double("2.0s: nothing of that kind.", knows=frozenset(question.answer for question in questions)),
+        reasoner=Double("2.0s: nothing of that kind.", knows={question.text: question.answer for question in questions}),
     )

@@ -29,7 +29,7 @@ def test_a_model_that_knows_the_answers_is_right_in_whatever_order_they_are_show
 
 
 def test_a_model_that_always_says_a_is_right_by_chance_alone(roles, questions):
-    roles.reasoner.knows = frozenset()
+    roles.reasoner.knows = {}
     summary = run("world", limit=LIMIT, strategy="blind", roles=roles)
     first = [question.options[shuffled(question, 0)[0]] == question.answer for question in questions]
     assert summary.metrics["accuracy"] == pytest.approx(sum(first) / LIMIT)

@@ -36,12 +36,12 @@ def test_the_answer_goes_on_after_the_evidence_turn(frames):
     stage1 = prompts.render("evidence", frames=frames, question="Who?")
     stage2 = prompts.render("answer", frames=frames, question="Who?", evidence="a red ball rolls", options=OPTIONS)
     assert stage2.messages[:1] == stage1.messages
-    assert stage2.messages[1:] == (Message("assistant", ("a red ball rolls",)), Message("user", ("A: red\nB: blue",)))
+    assert stage2.messages[1:] == (Message("assistant", ("a red ball rolls",)), Message("user", ("red: A\nblue: B",)))
 
 
 def test_without_evidence_the_options_follow_the_question():
     (message,) = prompts.render("answer", frames=[], question="Who?", evidence="", options=OPTIONS).messages
-    assert message.content == ("Q: Who?\nA: red\nB: blue",)
+    assert message.content == ("Q: Who?\nred: A\nblue: B",)
 
 
 def test_an_open_question_asks_for_an_answer():
@@ -49,10 +49,10 @@ def test_an_open_question_asks_for_an_answer():
     assert prompt.messages[-1] == Message("user", ("answer",))
 
 
-def test_select_lists_numbered_captions():
+def test_select_asks_and_then_lists_numbered_captions():
     captions = [{"number": 1, "time": 0.0, "text": "a red ball"}, {"number": 2, "time": 1.5, "text": "nothing"}]
     (message,) = prompts.render("select", captions=captions, question="Who?", budget=4).messages
-    assert message.content == ("1 a red ball\n2 nothing\nQ: Who?",)
+    assert message.content == ("Q: Who?\na red ball 1\nnothing 2",)
 
 
 @pytest.mark.parametrize("style", ["tiny", "general"])

@@ -7,7 +7,7 @@ def test_a_run_prints_accuracy_by_task_and_goes_on_when_called_again(espresso, p
     command = ("eval", "run", "world", "--limit", 2, "--strategy", "selector", "--profile", profile)
     done = espresso(*command)
     assert done.exit_code == 0, done.output
-    for word in ("Causal Inference", "95 % interval", "core_recall", "evidence_precision", "samples.jsonl"):
+    for word in ("Causal Inference", "95 % interval", "core_recall", "visual_tokens", "samples.jsonl"):
         assert word in done.stdout
     told = json.loads(espresso(*command, "--json").stdout)
     assert told["metrics"]["n"] == 2

@@ -1,8 +1,11 @@
 """The tiny models' training: the same numbers as transformers, real folders at its end, and configs that say what is wrong."""
 
+import json
+
 import numpy as np
 import pytest
 import torch
+from safetensors.torch import load_file
 from transformers import AutoModelForCausalLM, AutoModelForImageTextToText, AutoProcessor
 
 from espresso.errors import DataError
@@ -39,7 +42,8 @@ def test_the_training_loss_is_the_loss_of_transformers(tmp_path, processor):
             image_grid_thw=torch.tensor([[1, 8, 8]] * count),
             mm_token_type_ids=(batch["input_ids"] == model.config.image_token_id).int(),
         ).loss
-        ours = forward.loss(model, batch)
+        hidden = forward.read(model, batch["input_ids"], batch["attention_mask"], batch["position_ids"], batch["patches"])
+        ours = forward.loss(model, hidden, batch["labels"])
     assert ours.item() == pytest.approx(theirs.item(), abs=1e-4)
 
 
@@ -65,6 +69,15 @@ def test_the_loss_is_on_the_reply_alone(tmp_path, processor):
         assert learnt.endswith("]}<|im_end|>")
 
 
+def test_the_right_numbers_of_the_prompt_are_marked(tmp_path, processor):
+    batch = data.SelectorBatches(config(tmp_path, "selector"), processor.tokenizer)[0]
+    for ids, labels, marks in zip(batch["input_ids"], batch["labels"], batch["marks"], strict=True):
+        prompt = processor.tokenizer.decode(ids[labels == -100])
+        named = json.loads(processor.tokenizer.decode(ids[labels != -100]).removesuffix("<|im_end|>"))["frames"]
+        assert (marks == 1).sum() == len(named)
+        assert (marks != -100).sum() == len([line for line in prompt.splitlines() if line[-1:].isdigit()])
+
+
 def test_any_text_can_be_written(processor):
     text = "Überraschung: 3 кота, 2 犬 and a 🙂"
     assert processor.tokenizer.decode(processor.tokenizer(text)["input_ids"]) == text
@@ -77,10 +90,12 @@ def test_a_short_run_leaves_a_folder_that_transformers_loads(tmp_path, role, loa
     assert AutoProcessor.from_pretrained(folder) is not None
 
 
-def test_an_interrupted_run_goes_on_where_it_stopped(tmp_path):
-    train(config(tmp_path, "selector", batches=2, save_every=1))
-    train(config(tmp_path, "selector", batches=3, save_every=1))
-    assert sorted(folder.name for folder in (tmp_path / "checkpoints").iterdir()) == ["checkpoint-3"]
+@pytest.mark.parametrize("role", ["vlm", "selector"])
+def test_a_run_that_goes_on_starts_from_the_weights_it_had(tmp_path, role):
+    first = load_file(train(config(tmp_path, role, save_every=1)) / "model.safetensors")
+    again = load_file(train(config(tmp_path, role, save_every=1)) / "model.safetensors")  # nothing left to do
+    assert sorted(folder.name for folder in (tmp_path / "checkpoints").iterdir()) == ["checkpoint-2"]
+    assert all(torch.equal(first[name], again[name]) for name in first)
 
 
 @pytest.mark.parametrize(
