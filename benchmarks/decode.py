@@ -5,10 +5,10 @@
 
 Opening the clip is part of the time, importing libraries and starting processes is not. Each measurement runs in a process of
 its own (torchcodec with FFmpeg 5 crashes on some clips), in rounds over the readers so that a busy machine is busy for all of
-them, and the shortest of the rounds counts, of the clock's time and of the processor's each (the latter is the fairer one where
-other work runs, and includes our decoder process). `off` is the mean absolute difference (0..255) of the worst frame from the one that
+them. The shortest of the rounds counts, of the clock's time and of the processor's each; the latter is the fairer one where other
+work runs, and includes our decoder process. `off` is the mean absolute difference (0..255) of the worst frame from the one that
 PyAV gives at the same place when it decodes everything; in brackets the same with the frames before or after.
-PyAV decodes in one pass up to the last frame asked for and converts only these; seeking for each frame took longer.
+PyAV decodes in one pass up to the last frame asked for and converts only those asked for.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""The errors a user can cause or cure: one class a kind of cause, one sentence each, naming the thing, what was found and what to do."""
+"""The errors a user can cause or cure: one class a kind of cause, one sentence each: the thing, what was found, what to do."""
 
 
 class EspressoError(Exception):

@@ -47,12 +47,16 @@ def test_imports_go_one_way(path):
         if other not in FLOORS or other == own or module in skipped:
             continue
         if here in DOORS or own == "espresso.cli":
-            assert not at_top or FLOORS[other] == 0, f"{here} imports {module} at the top: do it inside the function that needs it"
+            assert not at_top or FLOORS[other] == 0, (
+                f"{here} imports {module} at the top: do it inside the function that needs it"
+            )
         else:
             assert FLOORS[other] < FLOORS[own], f"{here} imports {module}, which lies above it"
 
 
-@pytest.mark.parametrize("package", ["espresso", "espresso.media", "espresso.models", "espresso.world", "agents", "prompts", "finetune", "eval"])
+@pytest.mark.parametrize(
+    "package", ["espresso", "espresso.media", "espresso.models", "espresso.world", "agents", "prompts", "finetune", "eval"]
+)
 def test_every_package_says_what_it_is_for(package):
     tree = ast.parse((ROOT / package.replace(".", "/") / "__init__.py").read_text())
     assert len(ast.get_docstring(tree) or "") > 80

@@ -169,8 +169,8 @@ class _VideoFile:
     def read(self, positions: list[int], size: tuple[int, int] | None) -> dict[int, np.ndarray]:
         """By decord where most of many frames are wanted, else, and where decord fails or hangs, by PyAV.
 
-        `benchmarks/decode.py`: for up to two fifths of the frames, PyAV decoding only what they depend on takes 0.3 to 1 times
-        the time of decord; for all of them decord takes 0.55 to 1 times that of PyAV, and half a second to start.
+        `benchmarks/decode.py`: for up to two fifths of the frames, PyAV decoding only what they depend on takes 0.4 to 1.1
+        times the processor time of decord; for all of them decord takes 0.5 to 1 times that of PyAV, and half a second to start.
         """
         if len(positions) >= max(64, len(self.times) / 2) and not self._known["counted"]:
             try:

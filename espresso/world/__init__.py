@@ -1,8 +1,8 @@
 """A world of its own: seeded cartoons of moving coloured shapes, rendered to real mp4 files, every fact of them known.
 
 A story (`plan`, `story`) is a chain of acts from which questions of the paper's fourteen tasks follow (`yard`, `places`); `draw`
-turns it into frames, `make` into clips with questions and truth beside them. Answers are drawn uniformly before the story is made
-around them, so words alone tell nothing; train and test share no seed, layout, held-out thing or held-out (colour, act) pair (`cast`).
+turns it into frames, `make` into clips with questions and truth beside them. Answers are drawn uniformly before the story is
+made around them, so words alone tell nothing; train and test share no seed, layout, held-out thing or held-out (colour, act) pair (`cast`).
 """
 
 from espresso.world.cast import SPLITS, Split
@@ -12,5 +12,6 @@ from espresso.world.plan import story
 from espresso.world.story import Beat, Motif, Story
 
 __all__ = [
-    "COMMENT", "SPLITS", "Beat", "Motif", "Split", "Story", "demo_clip", "load", "make", "questions_of", "render", "sprites", "story",
+    "COMMENT", "SPLITS", "Beat", "Motif", "Split", "Story",
+    "demo_clip", "load", "make", "questions_of", "render", "sprites", "story",
 ]  # fmt: skip

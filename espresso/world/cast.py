@@ -29,7 +29,8 @@ LAYOUTS = 12
 
 TEST_LAYOUTS = (2, 5, 9)
 TEST_THINGS = frozenset({
-    ("red", "star"), ("blue", "cross"), ("green", "circle"), ("yellow", "triangle"), ("purple", "diamond"), ("black", "square"),
+    ("red", "star"), ("blue", "cross"), ("green", "circle"),
+    ("yellow", "triangle"), ("purple", "diamond"), ("black", "square"),
     ("red", "bus"), ("blue", "truck"), ("green", "car"),
 })  # fmt: skip
 TEST_ACTS = frozenset({

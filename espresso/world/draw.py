@@ -22,6 +22,9 @@ HOME_Y, MARK_Y, WALL_Y = 0.34, 0.72, 0.66
 INK, GREY, WHITE = (40, 40, 44), (128, 128, 134), (250, 250, 250)
 YELLOW, ORANGE = (255, 214, 60), (244, 130, 30)
 Point = tuple[float, float]
+Spot = tuple[float, float, float]
+"""x, y, radius."""
+Colour = tuple[int, int, int]
 
 
 @dataclass(frozen=True)
@@ -37,9 +40,7 @@ class Sprite:
         """The xyxy pixels it covers in a frame of that size."""
         wide = 1.5 if self.thing.shape in _VEHICLES else 1.0
         r = self.radius
-        return tuple(
-            round(min(max(v, 0), 1) * size, 1) for v in (self.x - r * wide, self.y - r, self.x + r * wide, self.y + r)
-        )  # type: ignore[return-value]
+        return tuple(round(min(max(v, 0), 1) * size, 1) for v in (self.x - r * wide, self.y - r, self.x + r * wide, self.y + r))  # type: ignore[return-value]
 
 
 _VEHICLES = ("car", "bus", "truck")
@@ -69,7 +70,7 @@ def _is(thing: Thing, other: Thing | None, place: str) -> bool:
     return other is not None and (thing == other if place == "street" else thing.shape == other.shape)
 
 
-def _place(story: Story, thing: Thing, time: float) -> tuple[float, float, float] | None:
+def _place(story: Story, thing: Thing, time: float) -> Spot | None:
     """x, y, radius of a thing, or None while it is out of sight."""
     before = None
     for i, beat in enumerate(story.beats):
@@ -97,7 +98,7 @@ def _place(story: Story, thing: Thing, time: float) -> tuple[float, float, float
     return before if time >= story.beats[0].walk else _resting(story, thing, -1)
 
 
-def _between(a: tuple[float, float, float] | None, b: tuple[float, float, float] | None, share: float) -> tuple[float, float, float] | None:
+def _between(a: Spot | None, b: Spot | None, share: float) -> Spot | None:
     if a is None or b is None:
         out = a or b
         if out is None:
@@ -108,7 +109,7 @@ def _between(a: tuple[float, float, float] | None, b: tuple[float, float, float]
     return (a[0] + (b[0] - a[0]) * share, a[1] + (b[1] - a[1]) * share, a[2] + (b[2] - a[2]) * share)
 
 
-def _resting(story: Story, thing: Thing, upto: int) -> tuple[float, float, float] | None:
+def _resting(story: Story, thing: Thing, upto: int) -> Spot | None:
     """Where a thing is once the acts up to that one are over: home, behind the wall, or out of sight."""
     own = [b for b in story.beats[: upto + 1] if _is(thing, b.doer, story.place) or _is(thing, b.target, story.place)]
     slot = [t.shape if story.place != "street" else str(t) for t in story.cast].index(
@@ -134,12 +135,14 @@ def wall_x(story: Story) -> float:
     return 0.12 if story.layout % 2 else 0.88
 
 
-def _act(story: Story, beat: Beat, doer: bool, u: float) -> tuple[float, float, float]:
+def _act(  # noqa: PLR0911, PLR0912 - one line an act reads best
+    story: Story, beat: Beat, doer: bool, u: float
+) -> Spot:
     """Where the doer (or the target) of an act is, u of the way through it."""
     way = -1.0 if beat.mirror else 1.0
     mid = 0.5 + beat.shift
 
-    def at(offset: float, y: float = MARK_Y) -> tuple[float, float, float]:
+    def at(offset: float, y: float = MARK_Y) -> Spot:
         return (mid + way * offset, y, RADIUS)
 
     match beat.verb:
@@ -179,22 +182,31 @@ class Pen:
     def __init__(self, draw: ImageDraw.ImageDraw, size: int) -> None:
         self.draw, self.size = draw, size
 
-    def line(self, points: list[Point], colour: tuple[int, int, int], width: float) -> None:
+    def line(self, points: list[Point], colour: Colour, width: float) -> None:
+        """A line through points, so wide."""
         self.draw.line([(x * self.size, y * self.size) for x, y in points], fill=colour, width=max(1, round(width * self.size)))
 
-    def oval(self, x: float, y: float, rx: float, ry: float, colour: tuple[int, int, int], edge: tuple[int, int, int] | None = None) -> None:
+    def oval(self, x: float, y: float, rx: float, ry: float, colour: Colour, edge: Colour | None = None) -> None:
+        """An ellipse around a point."""
         box = [(x - rx) * self.size, (y - ry) * self.size, (x + rx) * self.size, (y + ry) * self.size]
         self.draw.ellipse(box, fill=colour, outline=edge, width=max(1, self.size // 112))
 
-    def box(self, x0: float, y0: float, x1: float, y1: float, colour: tuple[int, int, int], edge: tuple[int, int, int] | None = None) -> None:
+    def box(self, x0: float, y0: float, x1: float, y1: float, colour: Colour, edge: Colour | None = None) -> None:
+        """A rectangle between two corners."""
         self.draw.rectangle(
-            [x0 * self.size, y0 * self.size, x1 * self.size, y1 * self.size], fill=colour, outline=edge, width=max(1, self.size // 112)
+            [x0 * self.size, y0 * self.size, x1 * self.size, y1 * self.size],
+            fill=colour,
+            outline=edge,
+            width=max(1, self.size // 112),
         )
 
-    def shape(self, points: list[Point], colour: tuple[int, int, int], edge: tuple[int, int, int] | None = None) -> None:
-        self.draw.polygon([(x * self.size, y * self.size) for x, y in points], fill=colour, outline=edge, width=max(1, self.size // 112))
+    def shape(self, points: list[Point], colour: Colour, edge: Colour | None = None) -> None:
+        """A polygon."""
+        self.draw.polygon(
+            [(x * self.size, y * self.size) for x, y in points], fill=colour, outline=edge, width=max(1, self.size // 112)
+        )
 
-    def spikes(self, x: float, y: float, outer: float, inner: float, count: int, colour: tuple[int, int, int], edge: tuple[int, int, int]) -> None:
+    def spikes(self, x: float, y: float, outer: float, inner: float, count: int, colour: Colour, edge: Colour) -> None:
         """A star of so many spikes, one up."""
         points = []
         for i in range(2 * count):
@@ -218,14 +230,28 @@ class Pen:
                 self.shape([(x, y - 1.15 * r), (x + 0.75 * r, y), (x, y + 1.15 * r), (x - 0.75 * r, y)], colour, INK)
             case "cross":
                 a, b = r, 0.36 * r
-                corners = [(-b, -a), (b, -a), (b, -b), (a, -b), (a, b), (b, b), (b, a), (-b, a), (-b, b), (-a, b), (-a, -b), (-b, -b)]
+                corners = [
+                    (-b, -a),
+                    (b, -a),
+                    (b, -b),
+                    (a, -b),
+                    (a, b),
+                    (b, b),
+                    (b, a),
+                    (-b, a),
+                    (-b, b),
+                    (-a, b),
+                    (-a, -b),
+                    (-b, -b),
+                ]
                 self.shape([(x + dx, y + dy) for dx, dy in corners], colour, INK)
             case _:
                 self._vehicle(sprite.thing.shape, x, y, r, colour)
 
-    def _vehicle(self, kind: str, x: float, y: float, r: float, colour: tuple[int, int, int]) -> None:
+    def _vehicle(self, kind: str, x: float, y: float, r: float, colour: Colour) -> None:
         if kind == "car":
-            self.shape([(x - 0.6 * r, y - 0.1 * r), (x - 0.3 * r, y - 0.7 * r), (x + 0.4 * r, y - 0.7 * r), (x + 0.7 * r, y - 0.1 * r)], WHITE, INK)
+            cabin = ((-0.6, -0.1), (-0.3, -0.7), (0.4, -0.7), (0.7, -0.1))
+            self.shape([(x + dx * r, y + dy * r) for dx, dy in cabin], WHITE, INK)
             self.box(x - 1.2 * r, y - 0.15 * r, x + 1.2 * r, y + 0.5 * r, colour, INK)
         elif kind == "bus":
             self.box(x - 1.4 * r, y - 0.9 * r, x + 1.4 * r, y + 0.5 * r, colour, INK)
@@ -261,7 +287,9 @@ def _yard(pen: Pen, story: Story, time: float) -> None:
     beat = story.beat_at(time)
     here = sprites(story, time)
     hidden = [s for s in here if beat is not None and beat.verb == "hides" and _is(s.thing, beat.doer, "yard")]
-    behind = [s for s in here if abs(s.y - MARK_Y) < 0.02 and abs(s.x - wall) < 0.13 and (s in hidden or _rests_hidden(story, s, time))]
+    behind = [
+        s for s in here if abs(s.y - MARK_Y) < 0.02 and abs(s.x - wall) < 0.13 and (s in hidden or _rests_hidden(story, s, time))
+    ]
     for sprite in here:
         if sprite in behind:
             pen.thing(sprite)
@@ -278,7 +306,9 @@ def _yard(pen: Pen, story: Story, time: float) -> None:
 
 
 def _rests_hidden(story: Story, sprite: Sprite, time: float) -> bool:
-    over = [b for b in story.beats if b.start <= time and (_is(sprite.thing, b.doer, "yard") or _is(sprite.thing, b.target, "yard"))]
+    over = [
+        b for b in story.beats if b.start <= time and (_is(sprite.thing, b.doer, "yard") or _is(sprite.thing, b.target, "yard"))
+    ]
     return bool(over) and over[-1].verb == "hides"
 
 
@@ -324,7 +354,8 @@ def _bubble(pen: Pen, mood: str, x: float, y: float) -> None:
         case "sad":
             pen.shape([(x, y - 0.07), (x + 0.045, y + 0.03), (x, y + 0.06), (x - 0.045, y + 0.03)], (70, 140, 240))
         case "angry":
-            pen.shape([(x + 0.02, y - 0.075), (x - 0.05, y + 0.015), (x, y + 0.015), (x - 0.02, y + 0.075), (x + 0.05, y - 0.015), (x, y - 0.015)], (224, 40, 40))
+            bolt = ((0.02, -0.075), (-0.05, 0.015), (0, 0.015), (-0.02, 0.075), (0.05, -0.015), (0, -0.015))
+            pen.shape([(x + dx, y + dy) for dx, dy in bolt], (224, 40, 40))
         case "scared":
             pen.line([(x, y - 0.065), (x, y + 0.02)], INK, 0.035)
             pen.oval(x, y + 0.055, 0.02, 0.02, INK)

@@ -31,7 +31,13 @@ TRACK_FPS = 4.0
 
 
 def make(
-    split: Split, count: int, out: Path, *, size: int = 224, workers: int | None = None, on_clip: Callable[[int, int], None] | None = None
+    split: Split,
+    count: int,
+    out: Path,
+    *,
+    size: int = 224,
+    workers: int | None = None,
+    on_clip: Callable[[int, int], None] | None = None,
 ) -> list[Question]:
     """Make the first `count` questions of a split with their clips, the tasks in turn; returns them.
 
@@ -39,7 +45,7 @@ def make(
     (clips done, clips in all). Raises DataError where the folder holds another split or size.
     """
     if count < 1 or size < 64 or size % 2:
-        raise DataError(f"cannot make {count} questions at {size} pixels: at least one question, at least 64 pixels, an even number.")
+        raise DataError(f"cannot make {count} questions at {size} pixels: at least one question, and 64 pixels or more, even.")
     _claim(out, {"split": split, "size": size, "fps": FPS})
     stories, questions = [], []
     for told, asked in _asked(split, count):

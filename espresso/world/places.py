@@ -82,4 +82,3 @@ def traffic(rng: np.random.Generator, cast: Things) -> Motif:
     return Motif(
         Task.TRAFFIC, tuple((beat,) for beat in beats), text, shuffled(rng, options), answer, needed, lambda beat: False, True
     )
-

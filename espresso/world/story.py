@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from itertools import pairwise
 
 import numpy as np
 
@@ -49,7 +50,8 @@ class Beat:
         things = [self.doer, self.target or self.doer]
         if self.verb == "turns":
             things.append(Thing(self.value, self.doer.shape))
-        return any(thing.held_out for thing in things) or any((self.doer.colour, act) in TEST_ACTS for act in (self.verb, self.value))
+        acts = ((self.doer.colour, self.verb), (self.doer.colour, self.value))
+        return any(thing.held_out for thing in things) or any(act in TEST_ACTS for act in acts)
 
 
 _FACTS = {
@@ -80,8 +82,8 @@ NOTHING = "nothing happens"
 class Motif:
     """What one question needs.
 
-    blocks: beats that stay together, in order; keep_order: whether the blocks themselves must keep theirs. needed: the beats whose
-    frames answer the question. claims: which beats of the whole clip would bear on the answer; only the motif's own may.
+    blocks: beats that stay together, in order; keep_order: whether the blocks themselves must keep theirs. needed: the beats
+    whose frames answer the question. claims: which beats of the whole clip would bear on the answer; only the motif's own may.
     """
 
     task: Task
@@ -96,7 +98,11 @@ class Motif:
 
 @dataclass(frozen=True, eq=False)
 class Story:
-    """A clip before it is drawn. motifs' `needed` beats are those of `beats`, in time order; causes: (earlier, later) positions."""
+    """A clip before it is drawn.
+
+    beats: in time order. needed: for each motif, the positions of the beats that answer it. causes: (earlier, later) positions.
+    lamp: whether it is lit at the start. duration: seconds.
+    """
 
     place: str
     split: Split
@@ -128,7 +134,7 @@ def compose(
     if any(motif.claims(beat) for motif in motifs for beat in order if not _owns(motif, beat)):
         return None
     lamps = [beat.value for beat in order if beat.verb == "lamp"]
-    if any(a == b for a, b in zip(lamps, lamps[1:], strict=False)):
+    if any(a == b for a, b in pairwise(lamps)):
         return None
     timed, now = {}, LEAD_IN_S
     looks: dict[Thing, Thing] = {}
@@ -156,7 +162,7 @@ def compose(
         (position[a], position[b])
         for motif in motifs
         for block in motif.blocks
-        for a, b in zip(block, block[1:], strict=False)
+        for a, b in pairwise(block)
         if position[b] == position[a] + 1
     )
     return Story(

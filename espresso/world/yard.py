@@ -93,7 +93,9 @@ def contextual(rng: np.random.Generator, cast: Cast) -> Motif:
 def event(rng: np.random.Generator, cast: Cast) -> Motif:
     """What somebody does first, and what then."""
     one = cast[0]
-    acts = {f"{verb} the {other}": Beat(verb, one, other) for verb in DEEDS for other in cast[1:3]} | {"hides": Beat("hides", one)}
+    acts = {f"{verb} the {other}": Beat(verb, one, other) for verb in DEEDS for other in cast[1:3]} | {
+        "hides": Beat("hides", one)
+    }
     first, second, decoy = pick(rng, tuple(acts), 3)
     return Motif(
         Task.EVENT,
@@ -223,7 +225,8 @@ def role(rng: np.random.Generator, cast: Cast) -> Motif:
     return Motif(
         Task.ROLE,
         ((gifts[0],), (aside,), (gifts[1],)) if rng.random() < 0.5 else ((gifts[0],), (gifts[1],), (aside,)),
-        _say(rng, 
+        _say(
+            rng,
             f"A box goes from hand to hand: who is the {who[answer]}?",
             f"What is the {who[answer]}'s part when the box goes round?",
         ),
@@ -239,8 +242,12 @@ def narrative(rng: np.random.Generator, cast: Cast) -> Motif:
     """In which order the story goes."""
     one, two, three = cast[:3]
     acts = {
-        f"the {one} {verb}": Beat(verb, one, cast[3]) if verb in DEEDS else Beat(verb, one) for verb in pick(rng, ("hits", "hides"), 1)
-    } | {f"the {two} leaves": Beat("leaves", two, value=_say(rng, "left", "right")), f"the {three} follows": Beat("follows", three, one)}
+        f"the {one} {verb}": Beat(verb, one, cast[3]) if verb in DEEDS else Beat(verb, one)
+        for verb in pick(rng, ("hits", "hides"), 1)
+    } | {
+        f"the {two} leaves": Beat("leaves", two, value=_say(rng, "left", "right")),
+        f"the {three} follows": Beat("follows", three, one),
+    }
     story = pick(rng, tuple(acts), 3)
     others = [", ".join(order) for order in permutations(acts) if list(order) != story]
     answer = ", ".join(story)

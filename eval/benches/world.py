@@ -9,10 +9,10 @@ from __future__ import annotations
 
 import json
 import re
+import sys
 from collections.abc import Callable
 from functools import cache, lru_cache
 from hashlib import sha256
-from multiprocessing import parent_process
 from pathlib import Path
 from typing import Any, cast
 
@@ -37,8 +37,8 @@ def questions(split: str, limit: int | None, on_clip: Callable[[int, int], None]
     folder = default_folder() / "world" / _version() / split
     try:
         folder.parent.mkdir(parents=True, exist_ok=True)
-        # A script without `if __name__ == "__main__"` runs again in the workers that render: these must not wait for their parent.
-        with FileLock(folder.with_suffix(".lock"), timeout=0 if parent_process() else -1):
+        # A script without `if __name__ == "__main__"` runs again in the workers that render: they must not wait for its lock.
+        with FileLock(folder.with_suffix(".lock"), timeout=0 if "__mp_main__" in sys.modules else -1):
             held = world.load(folder) if (folder / "questions.jsonl").is_file() else []
             if len(held) < count:
                 held = world.make(cast(world.Split, split), count, folder, on_clip=on_clip)

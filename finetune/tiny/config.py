@@ -15,8 +15,10 @@ from espresso.errors import DataError
 class TinyConfig(BaseModel):
     """How one tiny model is built and trained.
 
-    role: `vlm` (captioner and reasoner in one Qwen2-VL) or `selector` (a Qwen2 text model). batches: how many to learn from; processes of one run share them, each step takes one a process. Sizes are those
-    of the architecture's own config; the defaults keep each model under 12 MB as float32 safetensors.
+    role: `vlm` (captioner and reasoner in one Qwen2-VL) or `selector` (a Qwen2 text model). batches: how many to learn from;
+    processes of one run share them, each step takes one a process. start: folder of a finished model to go on from, with another
+    seed for other batches; None starts from random weights. Sizes are those of the architecture's own config; the defaults keep
+    each model under 12 MB as float32 safetensors.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -24,6 +26,7 @@ class TinyConfig(BaseModel):
     role: Literal["vlm", "selector"]
     output: Path
     checkpoints: Path
+    start: Path | None = None
     batches: int
     learning_rate: float
     warmup: float = 0.03

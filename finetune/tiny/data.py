@@ -19,8 +19,8 @@ from torch.utils.data import Dataset
 from transformers import Qwen2Tokenizer
 
 import prompts
-from espresso.models.chat import Message, Picture
 from agents.select import changed
+from espresso.models.chat import Message, Picture
 from espresso.schema import letter
 from espresso.world import Motif, Story, render, story
 from finetune.tiny.config import TinyConfig
@@ -76,7 +76,7 @@ class TinyBatches(Dataset[Batch]):
         return story("train", int(rng.integers(TRAIN_STORIES)))
 
     def _captions(self, rng: np.random.Generator) -> Batch:
-        rows = []
+        rows: list[Row] = []
         while len(rows) < self.config.caption_batch:
             told = self._story(rng)
             for _ in range(4):
@@ -88,7 +88,7 @@ class TinyBatches(Dataset[Batch]):
         return collate(rows[: self.config.caption_batch], self.tokens)
 
     def _texts(self, rng: np.random.Generator) -> Batch:
-        rows = []
+        rows: list[Row] = []
         while len(rows) < self.config.text_batch:
             told = self._story(rng)
             for motif, needed in zip(told.motifs, told.needed, strict=True):
@@ -98,7 +98,7 @@ class TinyBatches(Dataset[Batch]):
         return collate(rows[: self.config.text_batch], self.tokens)
 
     def _questions(self, rng: np.random.Generator) -> Batch:
-        rows = []
+        rows: list[Row] = []
         while len(rows) < self.config.question_batch:
             told = self._story(rng)
             for motif, needed in zip(told.motifs, told.needed, strict=True):
@@ -114,9 +114,7 @@ class TinyBatches(Dataset[Batch]):
         times += list(rng.uniform(0, told.duration, rng.choice(4, p=[0.6, 0.2, 0.14, 0.06])))
         return [show(told, float(time), self.config.image_size) for time in sorted(times)]
 
-    def _answered(
-        self, rng: np.random.Generator, motif: Motif, frames: list[Shown], said: str, *, learn_evidence: bool
-    ) -> Row:
+    def _answered(self, rng: np.random.Generator, motif: Motif, frames: list[Shown], said: str, *, learn_evidence: bool) -> Row:
         """A whole conversation; an evidence turn that is not to be learnt is a user's turn as far as the loss goes."""
         order = rng.permutation(len(motif.options))
         options = [motif.options[i] for i in order]
@@ -153,7 +151,7 @@ class SelectorBatches(Dataset[Batch]):
 
     def __getitem__(self, index: int) -> Batch:
         rng = np.random.default_rng([self.config.seed, 1, index])
-        lookups = max(0.0, 0.6 - 1.5 * index / self.config.batches)
+        lookups = 0.0 if self.config.start else max(0.0, 0.6 - 1.5 * index / self.config.batches)
         rows: list[Row] = []
         while len(rows) < self.config.selector_batch:
             told = story("train", int(rng.integers(TRAIN_STORIES)))

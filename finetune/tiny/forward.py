@@ -14,7 +14,6 @@ from torch.nn import functional
 from transformers import PreTrainedModel
 from transformers.models.qwen2_vl.modeling_qwen2_vl import apply_rotary_pos_emb_vision
 
-
 PROMPT_WEIGHT = 0.3
 """How much the prompt's own words count beside the reply. A reply holds a handful of telling tokens; that a name in the question
 comes again in a caption is learnt from the prompt far sooner (docs/LOG.md)."""
@@ -54,7 +53,9 @@ class Learner(torch.nn.Module):
 
     def state_dict(self, *args: Any, **kwargs: Any) -> dict[str, Any]:
         """All weights but the output head, which is the embedding."""
-        return {name: weight for name, weight in super().state_dict(*args, **kwargs).items() if not name.endswith("lm_head.weight")}
+        return {
+            name: weight for name, weight in super().state_dict(*args, **kwargs).items() if not name.endswith("lm_head.weight")
+        }
 
 
 def read(

@@ -24,7 +24,6 @@ from finetune.tiny.data import Batch, SelectorBatches, TinyBatches
 class TinyTrainer(Trainer):
     """A Trainer whose dataset items are whole batches."""
 
-
     def _get_train_sampler(self, *_: Any) -> SequentialSampler:
         """Batches in their own order: the curriculum is in the dataset."""
         return SequentialSampler(self.train_dataset)
@@ -40,6 +39,8 @@ def train(config: TinyConfig) -> Path:
     torch.manual_seed(config.seed)
     processor = build.processor(config)
     model = build.build(config, processor.tokenizer)
+    if config.start:
+        model = type(model).from_pretrained(config.start)
     model.set_attn_implementation("eager")  # its backward is faster than SDPA's on a CPU at these lengths
     batches: Dataset[Batch] = (TinyBatches if config.role == "vlm" else SelectorBatches)(config, processor.tokenizer)
     processes = int(os.environ.get("WORLD_SIZE", "1"))

@@ -29,7 +29,9 @@ QUESTION = Question(
     options=("the red square hit it", "the red square pushed it"),
     task=Task.CAUSAL,
     answer="the red square hit it",
-    truth=Truth(spans=(Span(start=0.5, end=1.5),), facts=("red square hits blue circle",), evidence="1.0s: red square hits blue circle."),
+    truth=Truth(
+        spans=(Span(start=0.5, end=1.5),), facts=("red square hits blue circle",), evidence="1.0s: red square hits blue circle."
+    ),
 )
 RECORDS = [
     FRAME,
@@ -43,7 +45,9 @@ RECORDS = [
         text="the red square hit it",
         choice="A",
         confidence=0.9,
-        evidence=Evidence(text="1.0s: it hits.", core_frames=(CORE,), key_items=(KeyItem(label="square", frame=FRAME, box=(1, 2, 3, 4)),)),
+        evidence=Evidence(
+            text="1.0s: it hits.", core_frames=(CORE,), key_items=(KeyItem(label="square", frame=FRAME, box=(1, 2, 3, 4)),)
+        ),
         core_frames=(CORE,),
         strategy="selector",
         profile="tiny",
@@ -88,7 +92,12 @@ def test_a_question_as_asked_holds_neither_answer_nor_truth():
 
 @pytest.mark.parametrize(
     ("name", "task"),
-    [("Causal Inference", Task.CAUSAL), ("narra.", Task.NARRATIVE), ("event dynamic", Task.EVENT), ("Preparation Steps", Task.INGREDIENT)],
+    [
+        ("Causal Inference", Task.CAUSAL),
+        ("narra.", Task.NARRATIVE),
+        ("event dynamic", Task.EVENT),
+        ("Preparation Steps", Task.INGREDIENT),
+    ],
 )
 def test_a_task_goes_by_all_its_names(name, task):
     assert Task.parse(name) is task

@@ -13,12 +13,27 @@ from finetune.tiny import build, data, forward
 from finetune.tiny.config import TinyConfig, load
 from finetune.tiny.train import train
 
-SMALL = {"hidden": 64, "heads": 2, "kv_heads": 1, "layers": 2, "feed_forward": 64, "vision_width": 32, "vision_heads": 2, "vision_depth": 1}
+SMALL = {
+    "hidden": 64,
+    "heads": 2,
+    "kv_heads": 1,
+    "layers": 2,
+    "feed_forward": 64,
+    "vision_width": 32,
+    "vision_heads": 2,
+    "vision_depth": 1,
+}
 BATCHES = {"caption_batch": 4, "text_batch": 4, "question_batch": 4, "selector_batch": 4}
 
 
 def config(tmp_path, role="vlm", **changes):
-    settings = {"batches": 2, "learning_rate": 1e-3, "output": tmp_path / "model", "checkpoints": tmp_path / "checkpoints", "threads": 1}
+    settings = {
+        "batches": 2,
+        "learning_rate": 1e-3,
+        "output": tmp_path / "model",
+        "checkpoints": tmp_path / "checkpoints",
+        "threads": 1,
+    }
     return TinyConfig(role=role, **{**SMALL, **BATCHES, **settings, **changes})
 
 
