@@ -2,7 +2,8 @@
 
 A story (`plan`, `story`) is a chain of acts from which questions of the paper's fourteen tasks follow (`yard`, `places`); `draw`
 turns it into frames, `make` into clips with questions and truth beside them. Answers are drawn uniformly before the story is
-made around them, so words alone tell nothing; train and test share no seed, layout, held-out thing or held-out (colour, act) pair (`cast`).
+made around them, so words alone tell nothing; train and test share no seed, layout, held-out thing or held-out pair of colour
+and act (`cast`).
 """
 
 from espresso.world.cast import SPLITS, Split

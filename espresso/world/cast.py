@@ -35,7 +35,8 @@ TEST_THINGS = frozenset({
 })  # fmt: skip
 TEST_ACTS = frozenset({
     ("red", "gives"), ("red", "scared"), ("blue", "pushes"), ("blue", "hides"), ("green", "hits"), ("green", "sad"),
-    ("yellow", "follows"), ("yellow", "leaves"), ("purple", "hits"), ("purple", "angry"), ("black", "follows"), ("black", "turns"),
+    ("yellow", "follows"), ("yellow", "leaves"), ("purple", "hits"), ("purple", "angry"),
+    ("black", "follows"), ("black", "turns"),
     ("red", "goes"), ("yellow", "goes"), ("purple", "crosses"), ("black", "waits"),
 })  # fmt: skip
 """(colour of the one who acts, act) pairs that appear in no training clip."""

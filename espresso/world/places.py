@@ -62,7 +62,8 @@ def traffic(rng: np.random.Generator, cast: Things) -> Motif:
         crossings = [Beat("crosses", vehicle, value="red" if i == guilty else "green") for i, vehicle in enumerate(cast[:3])]
         order = [crossings[i] for i in rng.permutation(3)]
         waiting = Beat("waits", cast[3], value="light")
-        text, answer, needed = "Which vehicle breaks the rules of the light?", options[guilty], (crossings[guilty],)
+        needed: tuple[Beat, ...] = (crossings[guilty],)
+        text, answer = "Which vehicle breaks the rules of the light?", options[guilty]
         beats = [*order, waiting] if rng.random() < 0.5 else [waiting, *order]
     elif kind == 1:
         reasons = pick(rng, tuple(REASONS), 2)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from typing import Any
 
 import torch
 from tokenizers import Regex, Tokenizer, decoders, models, pre_tokenizers, trainers
@@ -59,7 +60,8 @@ def tokenizer(vocabulary: int) -> Qwen2Tokenizer:
     )
     trained.train_from_iterator(words(), trainer)
     made = json.loads(trained.to_str())["model"]
-    tokens = Qwen2Tokenizer(vocab=made["vocab"], merges=[tuple(merge) for merge in made["merges"]], eos_token="<|im_end|>")
+    merges: Any = [tuple(merge) for merge in made["merges"]]
+    tokens = Qwen2Tokenizer(vocab=made["vocab"], merges=merges, eos_token="<|im_end|>")
     tokens.add_special_tokens({"additional_special_tokens": list(SPECIALS)})
     tokens.chat_template = CHAT_TEMPLATE
     return tokens
@@ -94,34 +96,32 @@ def build(config: TinyConfig, tokens: Qwen2Tokenizer) -> PreTrainedModel:
     half = config.hidden // config.heads // 2
     rows = half // 4  # time, height and width share the rotary half dimensions, as 16:24:24 of 64 in Qwen2-VL
     sections = [half - 2 * ((half - rows) // 2), (half - rows) // 2, (half - rows) // 2]
-    return _mimetic(Qwen2VLForConditionalGeneration(
-        Qwen2VLConfig(
-            text_config={**text, "rope_parameters": {**rope, "mrope_section": sections}},
-            vision_config={
-                "depth": config.vision_depth,
-                "embed_dim": config.vision_width,
-                "hidden_size": config.hidden,
-                "num_heads": config.vision_heads,
-                "mlp_ratio": 2,
-                "patch_size": 14,
-                "spatial_merge_size": 2,
-            },
-            tie_word_embeddings=True,
-            **{
-                f"{name}_token_id": tokens.convert_tokens_to_ids(f"<|{token}|>")
-                for name, token in (
-                    ("image", "image_pad"), ("video", "video_pad"), ("vision_start", "vision_start"), ("vision_end", "vision_end"),
-                )
-            },
-        )
-    ))  # fmt: skip
+    special: dict[str, Any] = {
+        f"{name}_token_id": tokens.convert_tokens_to_ids(f"<|{token}|>")
+        for name, token in (("image", "image_pad"), ("video", "video_pad"), *zip(_VISION, _VISION, strict=True))
+    }
+    seeing = {
+        "depth": config.vision_depth,
+        "embed_dim": config.vision_width,
+        "hidden_size": config.hidden,
+        "num_heads": config.vision_heads,
+        "mlp_ratio": 2,
+        "patch_size": 14,
+        "spatial_merge_size": 2,
+    }
+    reading = {**text, "rope_parameters": {**rope, "mrope_section": sections}}
+    settings = Qwen2VLConfig(text_config=reading, vision_config=seeing, tie_word_embeddings=True, **special)
+    return _mimetic(Qwen2VLForConditionalGeneration(settings))
+
+
+_VISION = ("vision_start", "vision_end")
 
 
 def _mimetic(model: PreTrainedModel) -> PreTrainedModel:
     """Let every language head begin by attending to tokens like its own: keys equal queries.
 
     Trockman and Kolter, Mimetic Initialization of Self-Attention Layers, 2023. What these models have to learn is to find a
-    question's names again in captions, evidence and options; from independent queries and keys that takes far longer (docs/LOG.md).
+    question's names again in captions, evidence and options; from independent queries and keys that takes longer (docs/LOG.md).
     """
     decoder = model.model.language_model if hasattr(model.model, "language_model") else model.model
     with torch.no_grad():

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from typing import cast
 
 import numpy as np
 import torch
@@ -178,7 +179,7 @@ class SelectorBatches(Dataset[Batch]):
 
     @staticmethod
     def _lookup(rng: np.random.Generator, captions: list[str]) -> tuple[str, list[int]]:
-        """An easier question, for the beginning: where does this caption, or this name in it, stand?"""
+        """Draw an easier question, for the beginning: where a caption, or a name in it, stands."""
         words = captions[rng.integers(len(captions))].split()
         asked = " ".join(words if rng.random() < 0.5 else words[:2])
         return asked, [n for n, caption in enumerate(captions) if asked in caption][:4]
@@ -207,18 +208,22 @@ def collate(rows: list[Row], tokens: Qwen2Tokenizer) -> Batch:
     patches: (pictures, patches, 588), normalised, of all pictures in reading order.
     """
     ids, labels, marks, places, pictures = [], [], [], [], []
+    pad = cast(int, tokens.convert_tokens_to_ids("<|image_pad|>"))
     for row, right in rows:
-        row_ids, row_labels, row_marks, row_places = [], [], [], [np.zeros((3, 0), np.int64)]
+        row_ids: list[int] = []
+        row_labels: list[int] = []
+        row_marks: list[int] = []
+        row_places = [np.zeros((3, 0), np.int64)]
         for piece, learnt in _pieces(row):
             if isinstance(piece, Picture):
                 side = piece.pixels.shape[0] // (PATCH * MERGE)
                 pictures.append(patches(piece.pixels))
-                new = [tokens.convert_tokens_to_ids("<|image_pad|>")] * side**2
+                new = [pad] * side**2
                 here = _next(row_places)
                 grid = np.indices((1, side, side)).reshape(3, -1) + here
                 row_places.append(grid)
             else:
-                new = tokens(piece)["input_ids"]
+                new = list(tokens(piece)["input_ids"])
                 row_places.append(_next(row_places) + np.tile(np.arange(len(new)), (3, 1)))
             row_ids += new
             row_labels += new if learnt else [-100] * len(new)

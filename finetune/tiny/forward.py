@@ -29,7 +29,7 @@ class Learner(torch.nn.Module):
     def __init__(self, model: PreTrainedModel) -> None:
         super().__init__()
         self.model = model
-        self.mark = torch.nn.Linear(model.get_input_embeddings().weight.shape[1], 1)
+        self.mark = torch.nn.Linear(model.config.get_text_config().hidden_size, 1)
 
     def forward(
         self,
@@ -51,7 +51,7 @@ class Learner(torch.nn.Module):
             total = total + functional.binary_cross_entropy_with_logits(guess, marks[listed].float())
         return {"loss": total}
 
-    def state_dict(self, *args: Any, **kwargs: Any) -> dict[str, Any]:
+    def state_dict(self, *args: Any, **kwargs: Any) -> dict[str, Any]:  # type: ignore[override]
         """All weights but the output head, which is the embedding."""
         return {
             name: weight for name, weight in super().state_dict(*args, **kwargs).items() if not name.endswith("lm_head.weight")
@@ -85,7 +85,7 @@ def loss(model: PreTrainedModel, hidden: torch.Tensor, labels: torch.Tensor) -> 
     return functional.cross_entropy(model.lm_head(hidden[there]), labels[there])
 
 
-def see(tower: torch.nn.Module, patches: torch.Tensor) -> torch.Tensor:
+def see(tower: Any, patches: torch.Tensor) -> torch.Tensor:
     """Visual tokens of equal-sized pictures: (pictures, patches, 588) -> (pictures * tokens, hidden)."""
     count, length, _ = patches.shape
     kernel = tower.patch_embed.proj.weight.sum(dim=2).flatten(1)  # a still picture fills both time slots: (w0 + w1) x

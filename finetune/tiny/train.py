@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import os
 import shutil
+from collections.abc import Sized
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch.utils.data import Dataset, SequentialSampler
@@ -26,7 +27,7 @@ class TinyTrainer(Trainer):
 
     def _get_train_sampler(self, *_: Any) -> SequentialSampler:
         """Batches in their own order: the curriculum is in the dataset."""
-        return SequentialSampler(self.train_dataset)
+        return SequentialSampler(cast(Sized, self.train_dataset))
 
 
 def _single(items: list[Batch]) -> Batch:
