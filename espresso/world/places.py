@@ -45,7 +45,8 @@ def kitchen(rng: np.random.Generator, cast: Things) -> tuple[Motif, Motif]:
     )
     options = tuple(f"the {thing}" for thing in cast)
     if rng.random() < 0.6:
-        text, needed, answer = f"What goes in right before {STEPS[steps[before]][1]}?", blocks[before], cast[before]
+        needed: tuple[Beat, ...] = blocks[before]
+        text, answer = f"What goes in right before {STEPS[steps[before]][1]}?", cast[before]
     else:
         rank = int(rng.integers(3))
         text, needed, answer = f"Which ingredient goes in {('first', 'second', 'last')[rank]}?", tuple(adds), cast[rank]
