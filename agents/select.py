@@ -51,9 +51,12 @@ async def select(state: AnswerState, run: Run) -> AnswerUpdate:
     Frames that are core frames already are not offered again. Raises ModelError.
     """
     taken = {core.frame for core in state.core_frames}
-    free = [caption for caption in state.captions if caption.frame not in taken]
-    kept = [free[position] for position in changed([(caption.frame.visual, caption.text) for caption in free])]
-    offered = [Numbered(number, caption.frame.time, caption.text, caption) for number, caption in enumerate(kept, 1)]
+    kept = [state.captions[position] for position in changed([(each.frame.visual, each.text) for each in state.captions])]
+    offered = [
+        Numbered(number, caption.frame.time, caption.text, caption)
+        for number, caption in enumerate(kept, 1)
+        if caption.frame not in taken
+    ]
     budget = state.limit or run.settings.core_frames
     read, prompt, thinned = fitted(
         "select",

@@ -85,14 +85,14 @@ def build(config: TinyConfig, tokens: Qwen2Tokenizer) -> PreTrainedModel:
         "intermediate_size": config.feed_forward,
         "max_position_embeddings": config.context,
         "tie_word_embeddings": True,
-        "initializer_range": config.hidden**-0.5,
         "bos_token_id": None,
         "eos_token_id": tokens.convert_tokens_to_ids("<|im_end|>"),
         "pad_token_id": tokens.convert_tokens_to_ids("<|endoftext|>"),
     }
     rope = {"rope_type": "default", "rope_theta": 10000.0}
     if config.role == "selector":
-        return _mimetic(Qwen2ForCausalLM(Qwen2Config(**text, rope_parameters=rope)))
+        wide = config.hidden**-0.5
+        return _mimetic(Qwen2ForCausalLM(Qwen2Config(**text, rope_parameters=rope, initializer_range=wide)))
     half = config.hidden // config.heads // 2
     rows = half // 4  # time, height and width share the rotary half dimensions, as 16:24:24 of 64 in Qwen2-VL
     sections = [half - 2 * ((half - rows) // 2), (half - rows) // 2, (half - rows) // 2]
@@ -111,21 +111,20 @@ def build(config: TinyConfig, tokens: Qwen2Tokenizer) -> PreTrainedModel:
     }
     reading = {**text, "rope_parameters": {**rope, "mrope_section": sections}}
     settings = Qwen2VLConfig(text_config=reading, vision_config=seeing, tie_word_embeddings=True, **special)
-    return _mimetic(Qwen2VLForConditionalGeneration(settings))
+    return Qwen2VLForConditionalGeneration(settings)
 
 
 _VISION = ("vision_start", "vision_end")
 
 
 def _mimetic(model: PreTrainedModel) -> PreTrainedModel:
-    """Let every language head begin by attending to tokens like its own: keys equal queries.
+    """Let every head begin by attending to tokens like its own: keys equal queries.
 
-    Trockman and Kolter, Mimetic Initialization of Self-Attention Layers, 2023. What these models have to learn is to find a
-    question's names again in captions, evidence and options; from independent queries and keys that takes longer (docs/LOG.md).
+    Trockman and Kolter, Mimetic Initialization of Self-Attention Layers, 2023. What the selector has to learn is to find a
+    question's names again in captions; the model that sees learnt to look at its picture later with it (docs/LOG.md).
     """
-    decoder = model.model.language_model if hasattr(model.model, "language_model") else model.model
     with torch.no_grad():
-        for layer in decoder.layers:
+        for layer in model.model.layers:
             attention = layer.self_attn
             keys = attention.k_proj.weight.view(-1, attention.head_dim, attention.k_proj.in_features)
             keys = keys.repeat_interleave(attention.num_key_value_groups, dim=0)

@@ -54,7 +54,7 @@ def evidence(frames: list[Shown], facts: set[str]) -> str:
 
 
 class TinyBatches(Dataset[Batch]):
-    """Batches for the model that sees (role `vlm`). Reading comes first and fades; questions with pictures come in as it does."""
+    """Batches for the model that sees (role `vlm`). Seeing comes first; questions need it."""
 
     def __init__(self, config: TinyConfig, tokens: Qwen2Tokenizer) -> None:
         self.config, self.tokens = config, tokens
@@ -64,10 +64,9 @@ class TinyBatches(Dataset[Batch]):
 
     def __getitem__(self, index: int) -> Batch:
         progress = index / self.config.batches
-        asked = 0.0 if progress < 0.2 else min(0.75, 0.3 + 1.3 * (progress - 0.2))
-        captions = (1 - asked) * 0.7
+        captions, texts, asked = (1.0, 0.0, 0.0) if progress < 0.65 else (0.2, 0.1, 0.7)
         # Eight batches in a row are of one kind, so that processes that share a step finish it together.
-        kind = np.random.default_rng([self.config.seed, index // 8]).choice(3, p=[captions, 1 - asked - captions, asked])
+        kind = np.random.default_rng([self.config.seed, index // 8]).choice(3, p=[captions, texts, asked])
         rng = np.random.default_rng([self.config.seed, 1, index])
         if kind == 0:
             return self._captions(rng)

@@ -26,6 +26,8 @@ class Learner(torch.nn.Module):
     right: many signals a row where the reply has one or two.
     """
 
+    _keys_to_ignore_on_save = ("model.lm_head.weight",)  # the Trainer asks for this, and then for `tie_weights`, when it resumes
+
     def __init__(self, model: PreTrainedModel) -> None:
         super().__init__()
         self.model = model
@@ -50,6 +52,10 @@ class Learner(torch.nn.Module):
             guess = self.mark(hidden[listed]).squeeze(-1)
             total = total + functional.binary_cross_entropy_with_logits(guess, marks[listed].float())
         return {"loss": total}
+
+    def tie_weights(self) -> None:
+        """Make the output head the embedding again."""
+        self.model.tie_weights()
 
     def state_dict(self, *args: Any, **kwargs: Any) -> dict[str, Any]:  # type: ignore[override]
         """All weights but the output head, which is the embedding."""

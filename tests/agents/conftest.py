@@ -59,7 +59,7 @@ def says():
 @pytest.fixture
 def roles(says):
     return Roles(
-        captioner=says("a red square", name="captioner"),
+        captioner=says(*(f"a red square after {steps} steps" for steps in range(100)), name="captioner"),
         selector=says('{"frames": [2, 3]}', name="selector"),
         reasoner=says("the square moves right", "B", name="reasoner"),
     )

@@ -93,6 +93,13 @@ def test_given_core_frames_are_those_shown_nearest_to_their_times(ask, roles):
     assert len(pictures(roles.reasoner.asked[0])) == 2
 
 
+def test_neighbours_with_equal_captions_are_read_once_by_the_one_in_their_middle(ask, roles, says):
+    roles.captioner = says("a red square", "a red square", "a red square", "a blue one", "a blue one", "a red square")
+    roles.selector = says('{"frames": [1, 2, 3]}')
+    answer = ask()
+    assert [core.frame for core in answer.core_frames] == [answer.frames[1], answer.frames[4], answer.frames[5]]
+
+
 def test_a_selector_that_invents_frames_falls_back_to_even_ones(ask, roles, says):
     roles.selector = says('{"frames": [99]}')
     answer = ask()
