@@ -64,7 +64,7 @@ def load(path: Path, **overrides: object) -> TinyConfig:
     try:
         return TinyConfig.model_validate({**(values or {}), **{k: v for k, v in overrides.items() if v is not None}})
     except ValidationError as error:
-        first = error.errors()[0]
+        first = min(error.errors(), key=lambda each: each["type"] != "extra_forbidden")  # a misspelt key explains a missing one
         key = ".".join(map(str, first["loc"]))
         close = get_close_matches(key, TinyConfig.model_fields, n=1)
         hint = f" Did you mean {close[0]!r}?" if first["type"] == "extra_forbidden" and close else ""

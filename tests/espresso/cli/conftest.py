@@ -1,5 +1,6 @@
 """The real command over a real clip; the models stand behind a small OpenAI-compatible server, as anybody's may."""
 
+import itertools
 import json
 import threading
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -28,12 +29,15 @@ def write_profile(path, url):
 
 
 class Handler(BaseHTTPRequestHandler):
-    """The captioner sees a square, the selector names frames 2 and 3, the reasoner takes the last option."""
+    """The captioner sees a square further on each time, the selector names frames 2 and 3, the reasoner takes the last option."""
+
+    captioned = itertools.count()
 
     def do_POST(self):
         request = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
         choices = request.get("structured_outputs", {}).get("choice", [])
-        said = {"captioner": "a red square", "selector": '{"frames": [2, 3]}', "reasoner": "it moves right"}[request["model"]]
+        seen = f"a red square after {next(self.captioned)} steps"
+        said = {"captioner": seen, "selector": '{"frames": [2, 3]}', "reasoner": "it moves right"}[request["model"]]
         token = lambda text, p: {"token": text, "logprob": float(np.log(p)), "bytes": None, "top_logprobs": []}  # noqa: E731
         content = [token(said, 0.5)]
         if choices:

@@ -90,7 +90,9 @@ def test_the_right_numbers_of_the_prompt_are_marked(tmp_path, processor):
         prompt = processor.tokenizer.decode(ids[labels == -100])
         named = json.loads(processor.tokenizer.decode(ids[labels != -100]).removesuffix("<|im_end|>"))["frames"]
         assert (marks == 1).sum() == len(named)
-        assert (marks != -100).sum() == len([line for line in prompt.splitlines() if line[-1:].isdigit()])
+        assert (marks != -100).sum() == len(
+            [line for line in prompt.splitlines() if line.removesuffix("<|im_end|>")[-1:].isdigit()]
+        )
 
 
 def test_any_text_can_be_written(processor):
