@@ -64,7 +64,7 @@ class TinyBatches(Dataset[Batch]):
 
     def __getitem__(self, index: int) -> Batch:
         progress = index / self.config.batches
-        captions, texts, asked = (1.0, 0.0, 0.0) if progress < 0.65 else (0.2, 0.1, 0.7)
+        captions, texts, asked = (0.2, 0.1, 0.7) if self.config.start or progress > 0.65 else (1.0, 0.0, 0.0)
         # Eight batches in a row are of one kind, so that processes that share a step finish it together.
         kind = np.random.default_rng([self.config.seed, index // 8]).choice(3, p=[captions, texts, asked])
         rng = np.random.default_rng([self.config.seed, 1, index])

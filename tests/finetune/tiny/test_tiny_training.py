@@ -1,6 +1,7 @@
 """The tiny models' training: the same numbers as transformers, real folders at its end, and configs that say what is wrong."""
 
 import json
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -13,6 +14,7 @@ from finetune.tiny import build, data, forward
 from finetune.tiny.config import TinyConfig, load
 from finetune.tiny.train import train
 
+CONFIGS = Path(__file__).parents[3] / "finetune" / "configs"
 SMALL = {
     "hidden": 64,
     "heads": 2,
@@ -128,6 +130,12 @@ def test_a_bad_config_is_one_sentence(tmp_path, text, said):
     path.write_text(text)
     with pytest.raises(DataError, match=said):
         load(path)
+
+
+@pytest.mark.parametrize("path", sorted(CONFIGS.glob("tiny-*.yaml")), ids=lambda path: path.stem)
+def test_every_shipped_recipe_can_be_read_and_names_its_command(path):
+    assert load(path).batches > 0
+    assert f"espresso finetune tiny finetune/configs/{path.name}" in path.read_text()
 
 
 def test_a_missing_config_says_where_the_shipped_ones_are(tmp_path):
