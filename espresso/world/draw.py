@@ -1,49 +1,26 @@
 """How a story looks: every frame is a function of the story and the time.
 
 Acts are drawn so that one still frame tells them: streaks behind who moves, a spark where somebody hits, an arm and a box where
-somebody gives, a bubble over a mood. Coordinates are fractions of the frame; boxes come out as xyxy pixels.
+somebody gives, a bubble over a mood. Coordinates are fractions of the frame.
 """
 
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
 
 import numpy as np
 from PIL import Image, ImageDraw
 
-from espresso.schema import Box
-from espresso.world.cast import COLOURS, Thing
+from espresso.world.cast import COLOURS, VEHICLES
+from espresso.world.stage import MARK_Y, RADIUS, Sprite, same, sprites, wall_x
 from espresso.world.story import Beat, Story
 
 FLOORS = ((226, 232, 222), (234, 226, 214), (220, 228, 238))
-RADIUS, HOME_RADIUS = 0.105, 0.075
-HOME_Y, MARK_Y, WALL_Y = 0.34, 0.72, 0.66
+WALL_Y = 0.66
 INK, GREY, WHITE = (40, 40, 44), (128, 128, 134), (250, 250, 250)
 YELLOW, ORANGE = (255, 214, 60), (244, 130, 30)
 Point = tuple[float, float]
-Spot = tuple[float, float, float]
-"""x, y, radius."""
 Colour = tuple[int, int, int]
-
-
-@dataclass(frozen=True)
-class Sprite:
-    """Where a thing is: centre and radius as fractions of the frame, and how it looks now."""
-
-    thing: Thing
-    x: float
-    y: float
-    radius: float
-
-    def box(self, size: int) -> Box:
-        """The xyxy pixels it covers in a frame of that size."""
-        wide = 1.5 if self.thing.shape in _VEHICLES else 1.0
-        r = self.radius
-        return tuple(round(min(max(v, 0), 1) * size, 1) for v in (self.x - r * wide, self.y - r, self.x + r * wide, self.y + r))  # type: ignore[return-value]
-
-
-_VEHICLES = ("car", "bus", "truck")
 
 
 def render(story: Story, time: float, size: int = 224) -> np.ndarray:
@@ -52,128 +29,6 @@ def render(story: Story, time: float, size: int = 224) -> np.ndarray:
     pen = Pen(ImageDraw.Draw(image), size)
     {"yard": _yard, "kitchen": _kitchen, "street": _street}[story.place](pen, story, time)
     return np.asarray(image)
-
-
-def sprites(story: Story, time: float) -> list[Sprite]:
-    """Everything with a colour that can be seen at a time (seconds), back to front."""
-    places = [(thing, _place(story, thing, time)) for thing in story.cast]
-    return [Sprite(_look(story, thing, time), *spot) for thing, spot in places if spot is not None]
-
-
-def _look(story: Story, thing: Thing, time: float) -> Thing:
-    """A thing as it looks at a time: shapes are unique in a clip, colours can turn."""
-    turned = [b for b in story.beats if b.verb == "turns" and b.doer and b.doer.shape == thing.shape and b.start <= time]
-    return Thing(turned[-1].value, thing.shape) if turned and story.place == "yard" else thing
-
-
-def _is(thing: Thing, other: Thing | None, place: str) -> bool:
-    return other is not None and (thing == other if place == "street" else thing.shape == other.shape)
-
-
-def _place(story: Story, thing: Thing, time: float) -> Spot | None:
-    """x, y, radius of a thing, or None while it is out of sight."""
-    before = None
-    for i, beat in enumerate(story.beats):
-        if time < beat.walk:
-            break
-        here = _resting(story, thing, i - 1)
-        if _is(thing, beat.doer, story.place) or _is(thing, beat.target, story.place):
-            as_doer = _is(thing, beat.doer, story.place)
-            if time >= beat.start:
-                before = _act(story, beat, as_doer, min((time - beat.start) / (beat.end - beat.start), 1.0))
-                if time > beat.end:
-                    before = _resting(story, thing, i)
-            else:
-                before = _between(here, _act(story, beat, as_doer, 0.0), (time - beat.walk) / (beat.start - beat.walk))
-        else:
-            last = story.beats[i - 1] if i else None
-            left_off = last and (_is(thing, last.doer, story.place) or _is(thing, last.target, story.place))
-            if left_off and time < beat.start and last:
-                stop = _act(story, last, _is(thing, last.doer, story.place), 1.0)
-                before = _between(stop, here, (time - beat.walk) / (beat.start - beat.walk))
-            else:
-                before = here
-    else:
-        return before if story.beats and time >= story.beats[0].walk else _resting(story, thing, -1)
-    return before if time >= story.beats[0].walk else _resting(story, thing, -1)
-
-
-def _between(a: Spot | None, b: Spot | None, share: float) -> Spot | None:
-    if a is None or b is None:
-        out = a or b
-        if out is None:
-            return None
-        edge = (-0.15 if out[0] < 0.5 else 1.15, out[1], out[2])
-        a, b = a or edge, b or edge
-    share = 0.5 - 0.5 * math.cos(math.pi * min(max(share, 0.0), 1.0))
-    return (a[0] + (b[0] - a[0]) * share, a[1] + (b[1] - a[1]) * share, a[2] + (b[2] - a[2]) * share)
-
-
-def _resting(story: Story, thing: Thing, upto: int) -> Spot | None:
-    """Where a thing is once the acts up to that one are over: home, behind the wall, or out of sight."""
-    own = [b for b in story.beats[: upto + 1] if _is(thing, b.doer, story.place) or _is(thing, b.target, story.place)]
-    slot = [t.shape if story.place != "street" else str(t) for t in story.cast].index(
-        thing.shape if story.place != "street" else str(thing)
-    )
-    last = own[-1] if own else None
-    if story.place == "street":
-        return None
-    if last is not None:
-        if last.verb in ("leaves", "goes"):
-            return None
-        if last.verb == "hides" and _is(thing, last.doer, story.place):
-            return _act(story, last, True, 1.0)
-    elif any(b.verb == "enters" and _is(thing, b.doer, story.place) for b in story.beats[:1]):
-        return None
-    count = len(story.cast)
-    slot = slot if story.layout % 4 < 2 else count - 1 - slot
-    return ((slot + 0.5) / count, HOME_Y if story.place == "yard" else 0.16, HOME_RADIUS)
-
-
-def wall_x(story: Story) -> float:
-    """Where the wall stands; the lamp stands on the other side."""
-    return 0.12 if story.layout % 2 else 0.88
-
-
-def _act(  # noqa: PLR0911, PLR0912 - one line an act reads best
-    story: Story, beat: Beat, doer: bool, u: float
-) -> Spot:
-    """Where the doer (or the target) of an act is, u of the way through it."""
-    way = -1.0 if beat.mirror else 1.0
-    mid = 0.5 + beat.shift
-
-    def at(offset: float, y: float = MARK_Y) -> Spot:
-        return (mid + way * offset, y, RADIUS)
-
-    match beat.verb:
-        case "hits":
-            return at(-0.13 if doer else 0.13 + 0.02 * u)
-        case "pushes":
-            return at((-0.15 if doer else 0.045) + 0.12 * u)
-        case "follows":
-            return at((-0.27 if doer else 0.11) + 0.12 * u)
-        case "gives":
-            return at(-0.21 if doer else 0.21)
-        case "feels":
-            return at(0.02 * math.sin(9 * u), MARK_Y + 0.03)
-        case "turns":
-            return at(0.0)
-        case "hides":
-            x = wall_x(story)
-            return (x + (0.10 if x < 0.5 else -0.10), MARK_Y, RADIUS)
-        case "leaves":
-            return (0.28 - 0.26 * u if beat.value == "left" else 0.72 + 0.26 * u, MARK_Y, RADIUS)
-        case "enters":
-            return (0.03 + 0.27 * u if beat.value == "left" else 0.97 - 0.27 * u, MARK_Y, RADIUS)
-        case "lamp":
-            x = 1.0 - wall_x(story)
-            return (x + (0.22 if x < 0.5 else -0.22), MARK_Y, RADIUS)
-        case "goes":
-            return (0.46 + beat.shift, 0.36 + 0.10 * u, RADIUS)
-        case "crosses":
-            return (0.5 + way * (0.30 * u - 0.15), MARK_Y, 0.13)
-        case _:
-            return (0.5 - way * 0.27, MARK_Y, 0.13)
 
 
 class Pen:
@@ -265,7 +120,7 @@ class Pen:
 
     def streaks(self, sprite: Sprite, way: float, up: bool = False) -> None:
         """Speed lines behind a thing that moves to the right (way 1) or left (-1), or above one that falls."""
-        wide = 1.5 if sprite.thing.shape in _VEHICLES else 1.1
+        wide = 1.5 if sprite.thing.shape in VEHICLES else 1.1
         for i in (-1, 0, 1):
             if up:
                 x = sprite.x + 0.05 * i
@@ -286,7 +141,7 @@ def _yard(pen: Pen, story: Story, time: float) -> None:
     pen.oval(lamp_x, 0.48, 0.055, 0.055, YELLOW if on else (92, 92, 98), INK)
     beat = story.beat_at(time)
     here = sprites(story, time)
-    hidden = [s for s in here if beat is not None and beat.verb == "hides" and _is(s.thing, beat.doer, "yard")]
+    hidden = [s for s in here if beat is not None and beat.verb == "hides" and same(s.thing, beat.doer, "yard")]
     behind = [
         s for s in here if abs(s.y - MARK_Y) < 0.02 and abs(s.x - wall) < 0.13 and (s in hidden or _rests_hidden(story, s, time))
     ]
@@ -300,14 +155,14 @@ def _yard(pen: Pen, story: Story, time: float) -> None:
         if sprite not in behind:
             pen.thing(sprite)
     if beat is not None and beat.doer is not None:
-        doer = next(s for s in here if _is(s.thing, beat.doer, "yard"))
-        target = next((s for s in here if _is(s.thing, beat.target, "yard")), None)
+        doer = next(s for s in here if same(s.thing, beat.doer, "yard"))
+        target = next((s for s in here if same(s.thing, beat.target, "yard")), None)
         _cue(pen, story, beat, doer, target)
 
 
 def _rests_hidden(story: Story, sprite: Sprite, time: float) -> bool:
     over = [
-        b for b in story.beats if b.start <= time and (_is(sprite.thing, b.doer, "yard") or _is(sprite.thing, b.target, "yard"))
+        b for b in story.beats if b.start <= time and (same(sprite.thing, b.doer, "yard") or same(sprite.thing, b.target, "yard"))
     ]
     return bool(over) and over[-1].verb == "hides"
 
@@ -381,7 +236,7 @@ def _kitchen(pen: Pen, story: Story, time: float) -> None:
         pen.oval(0.32 + 0.15 * i, 0.58, 0.045, 0.03, COLOURS[thing.colour], INK)
     for sprite in sprites(story, time):
         pen.thing(sprite)
-        if beat is not None and beat.verb == "goes" and _is(sprite.thing, beat.doer, "kitchen"):
+        if beat is not None and beat.verb == "goes" and same(sprite.thing, beat.doer, "kitchen"):
             pen.streaks(sprite, 1.0, up=True)
     match verb:
         case "pours":
@@ -412,7 +267,7 @@ def _street(pen: Pen, story: Story, time: float) -> None:
         pen.thing(sprite)
     if beat is None or beat.doer is None:
         return
-    doer = next(s for s in here if _is(s.thing, beat.doer, "street"))
+    doer = next(s for s in here if same(s.thing, beat.doer, "street"))
     way = -1.0 if beat.mirror else 1.0
     if beat.verb == "crosses":
         pen.streaks(doer, way)

@@ -20,8 +20,9 @@ from espresso import media
 from espresso.errors import DataError
 from espresso.schema import Question, Span, Truth
 from espresso.world.cast import Split
-from espresso.world.draw import render, sprites
+from espresso.world.draw import render
 from espresso.world.plan import story
+from espresso.world.stage import sprites
 from espresso.world.story import Story
 
 FPS = 12.0
