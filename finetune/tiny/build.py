@@ -76,7 +76,7 @@ def processor(config: TinyConfig) -> Qwen2VLProcessor:
 
 def build(config: TinyConfig, tokens: Qwen2Tokenizer) -> PreTrainedModel:
     """A model with random weights for the config's role."""
-    text = {
+    text: dict[str, Any] = {
         "vocab_size": len(tokens),
         "hidden_size": config.hidden,
         "num_hidden_layers": config.layers,
