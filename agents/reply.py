@@ -1,6 +1,6 @@
 """Answer the question from its core frames and evidence (VideoEspresso, section 4: stage 2 of the reasoner).
 
-With options the reply is one of their letters, scored by log-probability; without, it is free text.
+With options the reply is one of their letters or texts (`Profile.choose`), scored by log-probability; without, it is free text.
 """
 
 from __future__ import annotations
@@ -19,6 +19,8 @@ async def reply(state: AnswerState, run: Run) -> AnswerUpdate:
     """Fill `text`, `choice`, `confidence` and `options_probability`. Raises MediaError or ModelError."""
     reasoner, adapter = run.roles.reasoner, run.roles.adapters.get("answer")
     options = {letter(index): text for index, text in enumerate(state.question.options or ())}
+    by_text = run.settings.choose == "texts"
+    replies = {text if by_text else letter: letter for letter, text in options.items()}
     shown, prompt, thinned = fitted(
         "answer",
         await run.show([core.frame for core in state.core_frames]),
@@ -28,14 +30,14 @@ async def reply(state: AnswerState, run: Run) -> AnswerUpdate:
         max_tokens=MAX_TOKENS,
         question=state.question.text,
         evidence=state.evidence,
-        options=[{"letter": letter, "text": text} for letter, text in options.items()],
+        options=[] if by_text else [{"letter": letter, "text": text} for letter, text in options.items()],
     )
-    said = await reasoner.chat(prompt.messages, choices=list(options) or None, adapter=adapter, max_tokens=MAX_TOKENS)
-    untold = "the model tells no probabilities, so the confidence is unknown and given as 0" if said.confidence is None else None
+    said = await reasoner.chat(prompt.messages, choices=list(replies) or None, adapter=adapter, max_tokens=MAX_TOKENS)
+    choice = replies.get(said.text)
     return AnswerUpdate(
-        text=options[said.text] if options else said.text.strip(),
-        choice=said.text if options else None,
-        confidence=min(said.confidence or 0.0, 1.0),
-        options_probability={letter: exp(said.logprobs[letter]) for letter in options if letter in said.logprobs},
-        trace=step("answer", [said], model=reasoner, prompt=prompt.hash, frames=len(shown), notes=[thinned, untold]),
+        text=options[choice] if choice else said.text.strip(),
+        choice=choice,
+        confidence=None if said.confidence is None else min(said.confidence, 1.0),
+        options_probability={letter: exp(said.logprobs[reply]) for reply, letter in replies.items() if reply in said.logprobs},
+        trace=step("answer", [said], model=reasoner, prompt=prompt.hash, frames=len(shown), notes=[thinned]),
     )

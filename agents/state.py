@@ -35,7 +35,7 @@ class AnswerState(BaseModel):
     rounds: int = 0
     text: str = ""
     choice: str | None = None
-    confidence: float = 0.0
+    confidence: float | None = None
     options_probability: dict[str, float] = {}
     trace: Annotated[tuple[Step, ...], add] = ()
 
@@ -53,6 +53,6 @@ class AnswerUpdate(TypedDict, total=False):
     rounds: int
     text: str
     choice: str | None
-    confidence: float
+    confidence: float | None
     options_probability: dict[str, float]
     trace: tuple[Step, ...]

@@ -131,6 +131,14 @@ def _looped(path: Path, source: Path, times: int) -> None:
                 shift += container.streams.video[0].duration or 0
 
 
+def minute(folder: Path) -> Path:
+    """Make a minute of 1080p in a folder."""
+    path = folder / "minute-1080p.mp4"
+    media.write_video(folder / "part.mp4", _scenery(1920, 1080, 10 * 24), 24)
+    _looped(path, folder / "part.mp4", 6)
+    return path
+
+
 def _truth(path: str) -> list[np.ndarray]:
     """Thumbnails of every frame that PyAV decodes before the first error."""
     thumbs = []
@@ -186,9 +194,7 @@ def main() -> None:
     print("clip | " + " | ".join(READERS) + " | ratio to the fastest other (clock / processor time each)", flush=True)
     with tempfile.TemporaryDirectory() as folder:
         if not asked.clips:
-            asked.clips = [str(Path(folder) / "minute-1080p.mp4")]
-            media.write_video(Path(folder) / "part.mp4", _scenery(1920, 1080, 10 * 24), 24)
-            _looped(Path(asked.clips[0]), Path(folder) / "part.mp4", 6)
+            asked.clips = [str(minute(Path(folder)))]
         ratios = []
         for path in asked.clips:
             line, ratio = _compare(path, asked.frames, asked.rounds)

@@ -241,7 +241,8 @@ class Answer(Record):
     """An answer with what stands behind it.
 
     text: the answer in words (the chosen option's text where there are options). choice: the chosen option's letter, or None.
-    confidence: probability of the choice among the options, or the mean token probability of a free answer.
+    confidence: probability of the choice among the options, or the mean token probability of a free answer;
+    None where the model tells none.
     options_probability: option letter -> its probability among the options; empty for a free answer.
     frames: every frame the models could choose from, after near-duplicates were dropped, with captions where made.
     """
@@ -249,7 +250,7 @@ class Answer(Record):
     question: Question
     text: str
     choice: str | None = None
-    confidence: float = Field(ge=0, le=1)
+    confidence: float | None = Field(ge=0, le=1)
     options_probability: dict[str, float] = {}
     evidence: Evidence
     visuals: tuple[Visual, ...] = ()

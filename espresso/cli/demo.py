@@ -25,16 +25,20 @@ def demo(
     from rich.console import Console
 
     from agents.ask import ask
-    from espresso import media, report, world
+    from espresso import media, profiles, report, world
     from espresso.cli import show
+    from espresso.models import connect
 
+    roles = connect(profiles.load("tiny"))
+    roles.preload()
     seed = secrets.randbelow(2**31) if seed is None else seed
     folder = _new_folder()
     with show.waiting("making a clip") as on_progress:
         questions = world.demo_clip(folder / "clip.mp4", seed)
         clip = media.open(folder / "clip.mp4")
         answers = [
-            ask(clip, question.text, options=question.options, profile="tiny", on_progress=on_progress) for question in questions
+            ask(clip, question.text, options=question.options, profile="tiny", roles=roles, on_progress=on_progress)
+            for question in questions
         ]
         report.write(folder / "espresso-demo.html", answers, [clip])
     show.notes(answers)

@@ -36,7 +36,9 @@ def notes(answers: Sequence[Answer]) -> None:
 def answered(answer: Answer) -> RenderableType:
     """Lay out one answer: the question, the options with their probabilities, the evidence and the core frames."""
     parts: list[RenderableType] = [Text(answer.question.text, style="bold")]
-    reply = Text.assemble((answer.text, "bold green"), (f"  ({answer.confidence:.0%} sure)", "dim"))
+    reply = Text.assemble(
+        (answer.text, "bold green"), ("" if answer.confidence is None else f"  ({answer.confidence:.0%} sure)", "dim")
+    )
     parts.append(_options(answer) if answer.question.options else reply)
     if answer.evidence.text:
         parts += [Text("evidence", style="dim"), Padding(Text(answer.evidence.text), (0, 0, 0, 2))]

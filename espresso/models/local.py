@@ -172,9 +172,10 @@ class LocalModel:
                 raise ModelError(f"{self.name}: no adapter is called {wish.adapter!r} (loaded: {known}). Name it in the profile.")
             prompt = engine.reader.render(request.messages)
             size = engine.reader.count(prompt, request.messages)
-            if size.total + wish.max_tokens > self.context_length:
+            reply = max(len(engine.reader.encode(choice)) for choice in wish.choices) if wish.choices else wish.max_tokens
+            if size.total + reply > self.context_length:
                 raise ModelError(
-                    f"{self.name}: a prompt of {size.total} tokens and a reply of {wish.max_tokens} are over its context of "
+                    f"{self.name}: a prompt of {size.total} tokens and a reply of {reply} are over its context of "
                     f"{self.context_length}. Give fewer frames or a shorter text."
                 )
         except Exception as error:

@@ -26,7 +26,7 @@ class Roles:
     adapters: dict[str, str] = field(default_factory=dict)
 
     def preload(self) -> None:
-        """Begin to load local models in the background, while frames are still being decoded; errors wait for the first use."""
+        """Begin to load local models in the background, while something else is done; errors wait for the first use."""
         for model in self._models():
             if isinstance(model, LocalModel):
                 model.preload()

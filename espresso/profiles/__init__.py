@@ -57,7 +57,9 @@ class Profile(Record):
     """Models and habits of one setting.
 
     name: what `load` was asked for. about: one line, what it can and cannot do. download: size in words, "none" where nothing is
-    loaded from the network. prompts: style of the templates. sampling: plan of the frames that are captioned ("adaptive-16").
+    loaded from the network. prompts: style of the templates. choose: how a reasoner picks among options: "letters" lists them and
+    asks for one's letter; "texts" does not list them and weighs each as the reply, for models too small to know what a letter
+    stands for (the cloze formulation of Gu et al., OLMES, 2024). sampling: plan of the frames that are captioned ("adaptive-16").
     frame_size: longest side, in pixels, at which models see a frame. core_frames: the most frames that a selector may choose.
     """
 
@@ -65,6 +67,7 @@ class Profile(Record):
     about: str
     download: str
     prompts: Literal["tiny", "general"]
+    choose: Literal["letters", "texts"] = "letters"
     sampling: str
     frame_size: int = Field(gt=0)
     core_frames: int = Field(gt=0)

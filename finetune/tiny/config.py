@@ -17,8 +17,10 @@ class TinyConfig(BaseModel):
 
     role: `vlm` (captioner and reasoner in one Qwen2-VL) or `selector` (a Qwen2 text model). batches: how many to learn from;
     processes of one run share them, each step takes one a process. start: folder of a finished model to go on from, with another
-    seed for other batches; None starts from random weights. Sizes are those of the architecture's own config; the defaults keep
-    each model under 12 MB as float32 safetensors.
+    seed for other batches; None starts from random weights. prompt_weight: how much the prompt's own words count in the loss
+    beside the reply: a reply holds a handful of telling tokens, that a name in the question comes again in a caption is learnt
+    from the prompt far sooner. noise: share of the reply's words shown wrongly, see `finetune.tiny.forward.Learner`. Sizes are
+    those of the architecture's own config; the defaults keep each model under 12 MB as float32 safetensors.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -30,9 +32,10 @@ class TinyConfig(BaseModel):
     batches: int
     learning_rate: float
     warmup: float = 0.03
+    prompt_weight: float = 0.3
+    noise: float = 0.0
     seed: int = 0
     threads: int = 2
-    workers: int = 0
     save_every: int = 200
 
     vocabulary: int = 1000

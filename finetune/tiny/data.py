@@ -2,9 +2,10 @@
 
 An item of the datasets is a whole batch of one kind, so that no short caption is padded to the length of a question:
 - captions: one frame -> what it shows;
-- texts: question and evidence in words -> the option's letter, for the reading that needs no pictures;
-- questions: core frames (some missing, some to spare) -> evidence, then the letter or the free answer, in one conversation.
-The prompts are the very templates that inference uses.
+- texts: question and evidence in words -> the answer, for the reading that needs no pictures;
+- questions: core frames (some missing, some to spare) -> evidence, then the answer, in one conversation.
+The prompts are the very templates that inference uses. Options are not shown: inference weighs each as the reply (profile `tiny`,
+`choose = "texts"`), which a model this small learns in a hundredth of the time that it needs for letters (docs/LOG.md).
 """
 
 from __future__ import annotations
@@ -22,13 +23,12 @@ from transformers import Qwen2Tokenizer
 import prompts
 from agents.select import changed
 from espresso.models.chat import Message, Picture
-from espresso.schema import letter
 from espresso.world import Motif, Story, render, story
 from finetune.tiny.config import TinyConfig
 
 Batch = dict[str, torch.Tensor]
 Row = tuple[tuple[Message, ...], frozenset[str]]
-"""A conversation, and which of the numbers or letters listed in its prompt are right."""
+"""A conversation, and which of the numbers listed in its prompt are right."""
 PATCH, MERGE = 14, 2
 TRAIN_STORIES = 5_000_000
 
@@ -64,7 +64,7 @@ class TinyBatches(Dataset[Batch]):
 
     def __getitem__(self, index: int) -> Batch:
         progress = index / self.config.batches
-        captions, texts, asked = (0.2, 0.1, 0.7) if self.config.start or progress > 0.65 else (1.0, 0.0, 0.0)
+        captions, texts, asked = (0.2, 0.2, 0.6) if self.config.start or progress > 0.65 else (1.0, 0.0, 0.0)
         # Eight batches in a row are of one kind, so that processes that share a step finish it together.
         kind = np.random.default_rng([self.config.seed, index // 8]).choice(3, p=[captions, texts, asked])
         rng = np.random.default_rng([self.config.seed, 1, index])
@@ -94,7 +94,7 @@ class TinyBatches(Dataset[Batch]):
             for motif, needed in zip(told.motifs, told.needed, strict=True):
                 beats = [told.beats[i] for i in needed]
                 said = " ".join(f"{rng.uniform(b.start, b.end):.1f}s: {b.fact}." for b in beats)
-                rows.append(self._answered(rng, motif, [], said, learn_evidence=False))
+                rows.append(_answered(motif, [], said, learn_evidence=False))
         return collate(rows[: self.config.text_batch], self.tokens)
 
     def _questions(self, rng: np.random.Generator) -> Batch:
@@ -104,7 +104,7 @@ class TinyBatches(Dataset[Batch]):
             for motif, needed in zip(told.motifs, told.needed, strict=True):
                 frames = self._frames(rng, told, needed)
                 said = evidence(frames, {told.beats[i].fact for i in needed})
-                rows.append(self._answered(rng, motif, frames, said, learn_evidence=True))
+                rows.append(_answered(motif, frames, said, learn_evidence=True))
         return collate(rows[: self.config.question_batch], self.tokens)
 
     def _frames(self, rng: np.random.Generator, told: Story, needed: tuple[int, ...]) -> list[Shown]:
@@ -114,22 +114,13 @@ class TinyBatches(Dataset[Batch]):
         times += list(rng.uniform(0, told.duration, rng.choice(4, p=[0.6, 0.2, 0.14, 0.06])))
         return [show(told, float(time), self.config.image_size) for time in sorted(times)]
 
-    def _answered(self, rng: np.random.Generator, motif: Motif, frames: list[Shown], said: str, *, learn_evidence: bool) -> Row:
-        """A whole conversation; an evidence turn that is not to be learnt is a user's turn as far as the loss goes."""
-        order = rng.permutation(len(motif.options))
-        options = [motif.options[i] for i in order]
-        is_open = rng.random() < 0.15
-        prompt = prompts.render(
-            "answer",
-            style="tiny",
-            frames=[{"picture": Picture(frame.pixels), "time": frame.time} for frame in frames],
-            question=motif.text,
-            evidence=said,
-            options=[] if is_open else [{"letter": letter(i), "text": text} for i, text in enumerate(options)],
-        )
-        reply = motif.answer if is_open else letter(options.index(motif.answer))
-        messages = prompt.messages if learn_evidence else tuple(_unlearnt(message) for message in prompt.messages)
-        return (*messages, Message("assistant", (reply,))), frozenset(() if is_open else reply)
+
+def _answered(motif: Motif, frames: list[Shown], said: str, *, learn_evidence: bool) -> Row:
+    """A whole conversation; an evidence turn that is not to be learnt is a user's turn as far as the loss goes."""
+    shown = [{"picture": Picture(frame.pixels), "time": frame.time} for frame in frames]
+    prompt = prompts.render("answer", style="tiny", frames=shown, question=motif.text, evidence=said, options=[])
+    messages = prompt.messages if learn_evidence else tuple(_unlearnt(message) for message in prompt.messages)
+    return (*messages, Message("assistant", (motif.answer,))), frozenset()
 
 
 class _Unlearnt(Message):
@@ -202,8 +193,8 @@ def _sampled(rng: np.random.Generator, told: Story) -> list[float]:
 def collate(rows: list[Row], tokens: Qwen2Tokenizer) -> Batch:
     """Conversations as one right-padded batch; loss on the assistant's turns alone.
 
-    input_ids, attention_mask, labels: (rows, length); marks: (rows, length), 1 or 0 at a number or letter that ends a line of the
-    prompt, as it is right or wrong, else -100; position_ids: (3, rows, length) as Qwen2-VL lays out time, height and width;
+    input_ids, attention_mask, labels: (rows, length); marks: (rows, length), 1 or 0 at a number that ends a line of the prompt,
+    as it is right or wrong, else -100; position_ids: (3, rows, length) as Qwen2-VL lays out time, height and width;
     patches: (pictures, patches, 588), normalised, of all pictures in reading order.
     """
     ids, labels, marks, places, pictures = [], [], [], [], []
@@ -244,14 +235,14 @@ def collate(rows: list[Row], tokens: Qwen2Tokenizer) -> Batch:
     return batch
 
 
-_LISTED = re.compile(r"(?: (\d+)|: ([A-Z]))$")
-_LINE_END = re.compile(r"(?<=[0-9A-Z])(?=\n)")  # tokens never reach over such a place, so a text may be cut there
+_LISTED = re.compile(r" (\d+)$")
+_LINE_END = re.compile(r"(?<=[0-9])(?=\n)")  # tokens never reach over such a place, so a text may be cut there
 
 
 def _mark(piece: str | Picture, right: frozenset[str]) -> int:
-    """Whether the number or letter at the end of a piece is right (1) or wrong (0); -100 where there is none."""
+    """Whether the number at the end of a piece is right (1) or wrong (0); -100 where there is none."""
     listed = _LISTED.search(piece) if isinstance(piece, str) else None
-    return -100 if listed is None else int((listed[1] or listed[2]) in right)
+    return -100 if listed is None else int(listed[1] in right)
 
 
 def _next(places: list[np.ndarray]) -> int:

@@ -47,7 +47,7 @@ def train(config: TinyConfig) -> Path:
     processes = int(os.environ.get("WORLD_SIZE", "1"))
     steps = config.batches // processes
     trainer = TinyTrainer(
-        forward.Learner(model),
+        forward.Learner(model, prompt_weight=config.prompt_weight, noise=config.noise),
         TrainingArguments(
             output_dir=str(config.checkpoints),
             max_steps=steps,
@@ -62,7 +62,6 @@ def train(config: TinyConfig) -> Path:
             logging_steps=50,
             save_steps=config.save_every,
             save_total_limit=1,
-            dataloader_num_workers=config.workers,
             remove_unused_columns=False,
             report_to=[],
             use_cpu=not torch.cuda.is_available(),

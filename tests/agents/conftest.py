@@ -67,7 +67,7 @@ def roles(says):
 
 @pytest.fixture
 def profile():
-    return profiles.load("tiny").model_copy(update={"sampling": "uniform-6", "core_frames": 4})
+    return profiles.load("tiny").model_copy(update={"sampling": "uniform-6", "core_frames": 4, "choose": "letters"})
 
 
 @pytest.fixture

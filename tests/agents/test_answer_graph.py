@@ -44,6 +44,15 @@ def test_the_selector_strategy_captions_selects_and_answers_from_the_chosen_fram
     assert (answer.choice, answer.text) == ("B", "right")
 
 
+def test_options_can_be_weighed_by_their_texts_instead_of_letters(ask, roles, profile, says):
+    roles.reasoner = says("the square moves right", "right")
+    answer = ask(profile=profile.model_copy(update={"choose": "texts"}))
+    assert roles.reasoner.wishes[-1]["choices"] == OPTIONS
+    assert (answer.choice, answer.text) == ("B", "right")
+    assert answer.options_probability["B"] == pytest.approx(answer.confidence) == pytest.approx(0.8)
+    assert set(answer.options_probability) == {"A", "B", "C", "D"}
+
+
 def test_probabilities_are_told_for_every_option(ask):
     answer = ask()
     assert answer.options_probability["B"] == pytest.approx(answer.confidence) == pytest.approx(0.8)
@@ -224,6 +233,7 @@ async def test_what_is_known_about_the_answer_never_reaches_a_model(clip, roles,
 
 async def test_langgraphs_own_tools_can_run_it_from_json(clip, roles, profile, monkeypatch):
     monkeypatch.setattr("agents.run.connected", lambda _: roles)
+    roles.reasoner.replies = ["the square moves right", "right"]  # `tiny` chooses by text
     asked = json.loads(Question(id="q", visuals=(str(clip),), text=QUESTION, options=OPTIONS).model_dump_json())
     final = await graph.ainvoke({"question": asked}, context={"profile": "tiny"})
     assert final["choice"] == "B"

@@ -34,19 +34,19 @@ def test_without_frames_the_question_stands_alone():
 
 def test_the_answer_goes_on_after_the_evidence_turn(frames):
     stage1 = prompts.render("evidence", frames=frames, question="Who?")
-    stage2 = prompts.render("answer", frames=frames, question="Who?", evidence="a red ball rolls", options=OPTIONS)
+    stage2 = prompts.render("answer", frames=frames, question="Who?", evidence="a red ball rolls", options=None)
     assert stage2.messages[:1] == stage1.messages
-    assert stage2.messages[1:] == (Message("assistant", ("a red ball rolls",)), Message("user", ("red: A\nblue: B",)))
+    assert stage2.messages[1:] == (Message("assistant", ("a red ball rolls",)), Message("user", ("answer",)))
 
 
-def test_without_evidence_the_options_follow_the_question():
-    (message,) = prompts.render("answer", frames=[], question="Who?", evidence="", options=OPTIONS).messages
-    assert message.content == ("Q: Who?\nred: A\nblue: B",)
+def test_without_evidence_the_answer_is_asked_for_at_once():
+    (message,) = prompts.render("answer", frames=[], question="Who?", evidence="", options=None).messages
+    assert message.content == ("Q: Who?\nanswer",)
 
 
-def test_an_open_question_asks_for_an_answer():
-    prompt = prompts.render("answer", frames=[], question="Who?", evidence="x", options=None)
-    assert prompt.messages[-1] == Message("user", ("answer",))
+def test_a_general_prompt_lists_the_options_with_their_letters():
+    prompt = prompts.render("answer", style="general", frames=[], question="Who?", evidence="", options=OPTIONS)
+    assert "A. red\nB. blue" in prompt.messages[-1].content[-1]
 
 
 def test_select_asks_and_then_lists_numbered_captions():

@@ -97,6 +97,18 @@ def test_the_right_numbers_of_the_prompt_are_marked(tmp_path, processor):
         )
 
 
+def test_noise_misleads_the_next_word_and_leaves_what_is_learnt(tmp_path, processor):
+    settings = config(tmp_path)
+    model = build.build(settings, processor.tokenizer)
+    batch = data.TinyBatches(settings, processor.tokenizer)._captions(np.random.default_rng(0))
+    hidden = forward.read(model, *(batch[name] for name in ("input_ids", "attention_mask", "position_ids", "patches")))
+    plain = forward.loss(model, hidden, batch["labels"]).item()
+    assert forward.Learner(model, prompt_weight=0, noise=0)(**batch)["loss"].item() == pytest.approx(plain)
+    misled = forward.Learner(model, prompt_weight=0, noise=1)(**batch)["loss"].item()
+    assert misled != pytest.approx(plain, abs=1e-4)
+    assert misled == pytest.approx(plain, rel=0.2)  # the same labels, of a model that knows nothing yet
+
+
 def test_any_text_can_be_written(processor):
     text = "Überraschung: 3 кота, 2 犬 and a 🙂"
     assert processor.tokenizer.decode(processor.tokenizer(text)["input_ids"]) == text
