@@ -62,6 +62,22 @@ def colourless(frame: Shown) -> Shown:
     return Shown(frame.time, _COLOUR.sub("a ", frame.fact), grey)
 
 
+def misread(rng: np.random.Generator, caption: str) -> str:
+    """A caption as the tiny captioner gets it wrong: one colour, shape or vehicle taken for another."""
+    words = caption.split()
+    seen = [place for place, word in enumerate(words) if word in _KINDS]
+    if not seen:
+        return caption
+    place = int(rng.choice(seen))
+    words[place] = str(rng.choice(_KINDS[words[place]]))
+    return " ".join(words)
+
+
+_KINDS = {name: tuple(kind) for kind in (COLOURS, SHAPES, VEHICLES) for name in kind}
+MISREAD = 0.1
+"""Share of captions that the selector meets misread; the captioner errs about as often on things it has never seen."""
+
+
 def evidence(frames: list[Shown], facts: set[str]) -> str:
     """What those frames show of those facts, with their times: the text of stage 1."""
     return " ".join(f"{frame.time:.1f}s: {frame.fact}." for frame in frames if frame.fact in facts) or "nothing seen."
@@ -164,7 +180,7 @@ class SelectorBatches(Dataset[Batch]):
             told = story("train", int(rng.integers(TRAIN_STORIES)))
             times = _sampled(rng, told)
             captions = [told.caption(time) for time in times]
-            wrong = [c if rng.random() > 0.03 else captions[rng.integers(len(captions))] for c in captions]
+            wrong = [caption if rng.random() > MISREAD else misread(rng, caption) for caption in captions]
             changes = changed(wrong)
             times, wrong = [times[n] for n in changes], [wrong[n] for n in changes]
             for motif, needed in zip(told.motifs, told.needed, strict=True):
