@@ -5,24 +5,20 @@ A caption that is in the cache costs nothing: the second question about a clip c
 
 from __future__ import annotations
 
-import numpy as np
-
 import prompts
-from agents.run import Run, Shown
+from agents.run import Run
 from agents.state import AnswerState, AnswerUpdate
 from agents.steps import step
 from espresso.cache import CaptionKey
-from espresso.models import Picture
-from espresso.schema import Caption, Frame
+from espresso.schema import Caption
 
 MAX_TOKENS = 128
-_BLANK = Shown(Frame(index=0, time=0), Picture(np.zeros((1, 1, 3), np.uint8)))
 
 
 async def caption(state: AnswerState, run: Run) -> AnswerUpdate:
     """Fill `captions`, one for each of `frames`, in their order. Raises ModelError."""
     captioner, style = run.roles.captioner, run.settings.prompts
-    prompt = prompts.render("caption", style=style, frame=_BLANK).hash
+    prompt = prompts.digest("caption", style=style)
     keys = {
         frame: CaptionKey(run.clips[frame.visual].visual.digest, frame.index, run.settings.frame_size, captioner.name, prompt)
         for frame in state.frames

@@ -168,12 +168,13 @@ class Truth(Record):
     """What is known about a question beyond its answer: for scoring and for making training data only.
 
     spans: the core frames as stretches of time, one needed frame each, in time order. facts: the true sentences behind the
-    evidence, one for each span. evidence: the reference evidence text.
+    evidence, one for each span. evidence: the reference evidence text. key_items: the things it speaks of, grounded.
     """
 
     spans: tuple[Span, ...]
     facts: tuple[str, ...]
     evidence: str
+    key_items: tuple[KeyItem, ...] = ()
 
 
 class Question(Record):

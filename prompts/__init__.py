@@ -42,7 +42,13 @@ def render(name: str, *, style: Style = "tiny", **inputs: Any) -> Prompt:
     path = f"{style}/{name}.jinja"
     pictures: list[Picture] = []
     text = _environment().get_template(path).render(inputs, _pictures=pictures)
-    return Prompt(tuple(_messages(text, pictures)), _hash(path))
+    return Prompt(tuple(_messages(text, pictures)), digest(name, style=style))
+
+
+@cache
+def digest(name: str, *, style: Style = "tiny") -> str:
+    """Give a template's `Prompt.hash` without filling it: what is kept under it can be looked up before a picture is decoded."""
+    return sha256("\n".join(_sources(f"{style}/{name}.jinja")).encode()).hexdigest()[:12]
 
 
 def _messages(text: str, pictures: list[Picture]) -> Iterator[Message]:
@@ -91,11 +97,6 @@ class _Templates(FileSystemLoader):
 @cache
 def _environment() -> Environment:
     return Environment(loader=_Templates(Path(__file__).parent), undefined=StrictUndefined, finalize=_put, autoescape=False)
-
-
-@cache
-def _hash(path: str) -> str:
-    return sha256("\n".join(_sources(path)).encode()).hexdigest()[:12]
 
 
 def _sources(path: str) -> Iterator[str]:

@@ -1,9 +1,17 @@
 """`espresso finetune`: train models."""
 
+from __future__ import annotations
+
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
+
+if TYPE_CHECKING:
+    from finetune.config import LoraConfig
+    from finetune.data import StageName
+
+SHOWN_BAD_ROWS = 10
 
 app = typer.Typer(no_args_is_help=True, help="Train models from a config file.")
 
@@ -14,6 +22,53 @@ def finetune() -> None:
 
 
 @app.command()
+def evidence(
+    config: Annotated[Path, typer.Argument(help="A YAML file such as finetune/configs/tiny.yaml.")],
+    steps: Annotated[int | None, typer.Option(min=1, help="Stop after so many steps, instead of the config's epochs.")] = None,
+    output: Annotated[Path | None, typer.Option(help="Folder of both adapters, instead of the config's.")] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the adapter's lineage as one JSON document.")] = False,
+) -> None:
+    """Train the first stage: core frames and a question -> evidence. The same command goes on where it was interrupted."""
+    from finetune.config import LoraConfig, read
+
+    _stage(read(config, LoraConfig, output=output), "evidence", steps, as_json)
+
+
+@app.command()
+def answer(
+    config: Annotated[Path, typer.Argument(help="The config that the first stage was trained with.")],
+    source: Annotated[str | None, typer.Option("--evidence", help="Whose evidence: truth, predicted or mix.")] = None,
+    steps: Annotated[int | None, typer.Option(min=1, help="Stop after so many steps, instead of the config's epochs.")] = None,
+    output: Annotated[Path | None, typer.Option(help="Folder of both adapters, instead of the config's.")] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the adapter's lineage as one JSON document.")] = False,
+) -> None:
+    """Train the second stage: frames, question and evidence -> answer. Goes on from the first stage's adapter."""
+    from finetune.config import LoraConfig, read
+
+    _stage(read(config, LoraConfig, output=output, **{"answer.evidence": source}), "answer", steps, as_json)
+
+
+def _stage(settings: LoraConfig, stage: StageName, steps: int | None, as_json: bool) -> None:
+    from rich.console import Console
+
+    from finetune.stages import finetune as run
+
+    console = Console(stderr=True)
+    made, loaded = run(settings, stage, steps=steps)
+    for note in loaded.notes:
+        console.print(note)
+    for row in loaded.bad[:SHOWN_BAD_ROWS]:
+        console.print(f"left out: {row.where}: {row.why}")
+    if len(loaded.bad) > SHOWN_BAD_ROWS:
+        console.print(f"and {len(loaded.bad) - SHOWN_BAD_ROWS} more rows left out")
+    if as_json:
+        typer.echo(made.model_dump_json(indent=2))
+        return
+    held_out = f", held-out loss {made.before['loss']:.3f} -> {made.after['loss']:.3f}" if made.before else ""
+    typer.echo(f"{settings.output / stage}: {made.rows} rows, {made.bad} left out, {made.steps} steps{held_out}")
+
+
+@app.command()
 def tiny(
     config: Annotated[Path, typer.Argument(help="A YAML file such as finetune/configs/tiny-vlm.yaml.")],
     batches: Annotated[int | None, typer.Option(help="How many batches to learn from, instead of the config's.")] = None,
@@ -21,9 +76,10 @@ def tiny(
     checkpoints: Annotated[Path | None, typer.Option(help="Folder of the checkpoints, instead of the config's.")] = None,
 ) -> None:
     """Train one of the embedded models from scratch; the same command goes on where an interrupted run stopped."""
-    from finetune.tiny.config import load
+    from finetune.config import read
+    from finetune.tiny.config import TinyConfig
 
-    settings = load(config, batches=batches, output=output, checkpoints=checkpoints)
+    settings = read(config, TinyConfig, batches=batches, output=output, checkpoints=checkpoints)
     from finetune.tiny.train import train  # after the config is known to be good: this import takes seconds
 
     typer.echo(f"{train(settings)}: trained on {settings.batches} batches")

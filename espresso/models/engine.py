@@ -125,15 +125,9 @@ class Engine:
         longest = max(map(len, continuations))
         copies = 1 if longest == 1 else len(choices)
         prompts = [prompt for prompt in prompts for _ in range(copies)]
-        inputs = self.reader.prepare(prompts, [messages for messages in conversations for _ in range(copies)])
-        fed, mask = (torch.zeros(copies, longest - 1, dtype=torch.long) for _ in range(2))
-        for row, tokens in enumerate(continuations[:copies]):
-            fed[row, : len(tokens) - 1] = torch.tensor(tokens[:-1], dtype=torch.long)
-            mask[row, : len(tokens) - 1] = 1
-        repeats = (len(conversations), 1)
-        for name, more in (("input_ids", fed), ("attention_mask", mask), ("mm_token_type_ids", torch.zeros_like(fed))):
-            if name in inputs:
-                inputs[name] = torch.cat([inputs[name], more.repeat(repeats).to(inputs[name])], dim=1)
+        prepared = self.reader.prepare(prompts, [messages for messages in conversations for _ in range(copies)])
+        fed = [tokens[:-1] for tokens in continuations[:copies]] * len(conversations)
+        inputs = self.reader.followed(prepared, fed)
         with torch.inference_mode(), self._wearing(adapter):
             logits = self.model(**self._on_device(inputs), logits_to_keep=longest, use_cache=False).logits
         logprobs = logits.float().log_softmax(-1).cpu().unflatten(0, (len(conversations), copies))

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import re
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from copy import deepcopy
 from functools import cache, cached_property
 from typing import Any
@@ -82,13 +82,23 @@ class Reader:
     @cached_property
     def lead(self) -> str:
         """The white space that the chat template puts between the generation prompt and the reply (SmolVLM: a space)."""
+        lead = self._around_reply[0]
+        return lead if lead.isspace() else ""
+
+    def reply(self, text: str) -> str:
+        """Return what follows a rendered prompt when the assistant says this, the end of its turn included."""
+        return self.lead + self._specials.sub(_break, text) + self._around_reply[1]
+
+    @cached_property
+    def _around_reply(self) -> tuple[str, str]:
+        """What the chat template puts before and after a reply."""
         asked, said = (
             {"role": role, "content": [{"type": "text", "text": text}] if self.sees else text}
             for role, text in zip(("user", "assistant"), _PROBE, strict=True)
         )
         prompt, whole = self._apply([asked]), self._apply([asked, said], add_generation_prompt=False)
-        lead = whole.removeprefix(prompt).split(_PROBE[1])[0]
-        return lead if whole.startswith(prompt) and lead.isspace() else ""
+        before, _, after = whole.removeprefix(prompt).rpartition(_PROBE[1])
+        return (before if whole.startswith(prompt) else ""), after.rstrip()
 
     def count(self, prompt: str, messages: Conversation) -> TokenCount:
         """Count the tokens of a rendered prompt, without touching its pixels."""
@@ -124,6 +134,18 @@ class Reader:
                     sizes = sorted({f"{image.shape[1]}x{image.shape[0]}" for images in pictures for image in images})
                     raise ModelError(f"a picture of {' or '.join(sizes)} pixels does not suit the model: {error}") from error
         return {name: value for name, value in inputs.items() if isinstance(value, torch.Tensor)}
+
+    def followed(self, inputs: Mapping[str, torch.Tensor], replies: Sequence[Sequence[int]]) -> dict[str, torch.Tensor]:
+        """Put a reply's tokens behind each prompt of `prepare`; replies are padded on the right."""
+        longest = max(map(len, replies))
+        ids, mask = (torch.zeros(len(replies), longest, dtype=torch.long) for _ in range(2))
+        for row, tokens in enumerate(replies):
+            ids[row, : len(tokens)] = torch.tensor(tokens, dtype=torch.long)
+            mask[row, : len(tokens)] = 1
+        more = {"input_ids": ids, "attention_mask": mask, "mm_token_type_ids": torch.zeros_like(ids)}
+        return {
+            name: torch.cat([value, more[name].to(value)], dim=1) if name in more else value for name, value in inputs.items()
+        }
 
     @cached_property
     def _one_view(self) -> dict[str, Any]:

@@ -2,14 +2,10 @@
 
 from __future__ import annotations
 
-from difflib import get_close_matches
 from pathlib import Path
 from typing import Literal
 
-import yaml
-from pydantic import BaseModel, ConfigDict, ValidationError
-
-from espresso.errors import DataError
+from pydantic import BaseModel, ConfigDict
 
 
 class TinyConfig(BaseModel):
@@ -54,21 +50,3 @@ class TinyConfig(BaseModel):
     text_batch: int = 48
     question_batch: int = 24
     selector_batch: int = 24
-
-
-def load(path: Path, **overrides: object) -> TinyConfig:
-    """The config in a YAML file, with command-line overrides. Raises DataError with a suggestion for a misspelt key."""
-    try:
-        values = yaml.safe_load(path.read_text())
-    except FileNotFoundError:
-        raise DataError(f"{path}: no such config file. The shipped ones are in finetune/configs.") from None
-    except (yaml.YAMLError, OSError) as error:
-        raise DataError(f"{path}: not a readable YAML file ({error}).") from None
-    try:
-        return TinyConfig.model_validate({**(values or {}), **{k: v for k, v in overrides.items() if v is not None}})
-    except ValidationError as error:
-        first = min(error.errors(), key=lambda each: each["type"] != "extra_forbidden")  # a misspelt key explains a missing one
-        key = ".".join(map(str, first["loc"]))
-        close = get_close_matches(key, TinyConfig.model_fields, n=1)
-        hint = f" Did you mean {close[0]!r}?" if first["type"] == "extra_forbidden" and close else ""
-        raise DataError(f"{path}: {key}: {first['msg'].lower()}.{hint}") from None

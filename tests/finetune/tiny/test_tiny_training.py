@@ -10,8 +10,9 @@ from safetensors.torch import load_file
 from transformers import AutoModelForCausalLM, AutoModelForImageTextToText, AutoProcessor
 
 from espresso.errors import DataError
+from finetune.config import read
 from finetune.tiny import build, data, forward
-from finetune.tiny.config import TinyConfig, load
+from finetune.tiny.config import TinyConfig
 from finetune.tiny.train import train
 
 CONFIGS = Path(__file__).parents[3] / "finetune" / "configs"
@@ -141,15 +142,10 @@ def test_a_bad_config_is_one_sentence(tmp_path, text, said):
     path = tmp_path / "tiny.yaml"
     path.write_text(text)
     with pytest.raises(DataError, match=said):
-        load(path)
+        read(path, TinyConfig)
 
 
 @pytest.mark.parametrize("path", sorted(CONFIGS.glob("tiny-*.yaml")), ids=lambda path: path.stem)
 def test_every_shipped_recipe_can_be_read_and_names_its_command(path):
-    assert load(path).batches > 0
+    assert read(path, TinyConfig).batches > 0
     assert f"espresso finetune tiny finetune/configs/{path.name}" in path.read_text()
-
-
-def test_a_missing_config_says_where_the_shipped_ones_are(tmp_path):
-    with pytest.raises(DataError, match="finetune/configs"):
-        load(tmp_path / "none.yaml")

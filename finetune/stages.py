@@ -1,0 +1,120 @@
+"""The two stages of a reasoner, one after the other, each an adapter that tells where it comes from.
+
+`espresso finetune evidence CONFIG` learns to write evidence from core frames; `espresso finetune answer CONFIG` goes on from that
+adapter and learns to answer from frames and evidence (VideoEspresso, section 4, Table 8). Each folder holds the adapter,
+`lineage.json` (base, data, first stage, config, measurements) and `loss.png`. A server offers both beside each other.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from espresso.models.hub import fetch
+from finetune import lineage
+from finetune.config import LoraConfig, Source
+from finetune.data import Example, Row, StageName
+from finetune.lineage import Lineage
+from finetune.sources import Loaded, load
+
+if TYPE_CHECKING:
+    from finetune.lora import Trained
+
+
+def finetune(config: LoraConfig, stage: StageName, *, steps: int | None = None) -> tuple[Lineage, Loaded]:
+    """Train one stage as the config says; returns its lineage and what the sources gave.
+
+    The same command goes on where it was interrupted. Raises DataError or ModelError with what is wrong and what to do.
+    """
+    out, first = config.output / stage, config.output / "evidence"
+    base = fetch(config.model)
+    base_digest = lineage.digest(Path(base))
+    if stage == "answer":
+        lineage.check(first, config.model, base_digest)
+    from accelerate import PartialState  # noqa: PLC0415 - torch takes seconds to import, after what can be refused at once
+
+    learnt, measured = _read(config.data, config.seed), _read(config.held_out, config.seed)
+    predicted: dict[str, str] = {}
+    if stage == "answer" and config.answer.evidence != "truth":
+        from finetune.predict import predict  # noqa: PLC0415
+
+        with PartialState().main_process_first():  # the others find it done
+            predicted = predict(config, base, first, [*learnt.examples, *measured.examples])
+    learnt_rows = rows(config, stage, learnt.examples, predicted)
+    first_digest, data_digest = lineage.digest(first) if stage == "answer" else None, lineage.data_digest(learnt_rows)
+    checkpoints = out.with_name(f"{stage}-checkpoints")
+    settings = {"config": config.model_dump(mode="json", exclude={"output"}), "steps": steps}
+    lineage.claim(checkpoints, {"base": base_digest, "first": first_digest, "data": data_digest, **settings})
+    from finetune.lora import train  # noqa: PLC0415
+
+    trained = train(
+        config,
+        getattr(config, stage),
+        base,
+        learnt_rows,
+        rows(config, stage, measured.examples, predicted),
+        out,
+        checkpoints,
+        first=first if stage == "answer" else None,
+        steps=steps,
+    )
+    made = Lineage(
+        stage=stage,
+        base=config.model,
+        base_digest=base_digest,
+        first_digest=first_digest,
+        data_digest=data_digest,
+        rows=len(learnt_rows),
+        bad=len(learnt.bad),
+        steps=trained.steps,
+        before=trained.before,
+        after=trained.after,
+        changed=trained.changed,
+        merged=trained.merged,
+        config=config,
+    )
+    if PartialState().is_main_process:
+        (out / "lineage.json").write_text(made.model_dump_json(indent=2) + "\n")
+        curve(trained, out / "loss.png", f"{stage}, {len(learnt_rows)} rows")
+    return made, learnt
+
+
+def rows(config: LoraConfig, stage: StageName, examples: Sequence[Example], predicted: dict[str, str]) -> list[Row]:
+    """A row an example. `mix` takes the first stage's words for every other one, drawn with the config's seed."""
+    if stage == "evidence":
+        return [Row(example) for example in examples]
+    share = {"truth": 0.0, "mix": 0.5, "predicted": 1.0}[config.answer.evidence]
+    own = np.random.default_rng(config.seed).random(len(examples)) < share
+    return [
+        Row(example, predicted[example.id] if mine else example.evidence) for example, mine in zip(examples, own, strict=True)
+    ]
+
+
+def _read(sources: Iterable[Source], seed: int) -> Loaded:
+    """Read all sources as one."""
+    loaded = [load(source, seed) for source in sources]
+    return Loaded(
+        tuple(example for each in loaded for example in each.examples),
+        tuple(row for each in loaded for row in each.bad),
+        tuple(note for each in loaded for note in each.notes),
+    )
+
+
+def curve(trained: Trained, path: Path, title: str) -> None:
+    """Draw the loss over the steps, with the held-out loss before and after."""
+    import matplotlib  # noqa: PLC0415 - half a second
+
+    matplotlib.use("Agg")
+    from matplotlib import pyplot  # noqa: PLC0415
+
+    figure, axes = pyplot.subplots(figsize=(7, 4), layout="constrained")
+    axes.plot(*zip(*trained.history, strict=True), label="training")
+    if trained.before:
+        axes.plot([0, trained.steps], [trained.before["loss"], trained.after["loss"]], "o", label="held out")
+    axes.set(xlabel="step", ylabel="loss (nats a token)", title=title, ylim=(0, None))
+    axes.legend()
+    figure.savefig(path, dpi=120)
+    pyplot.close(figure)
