@@ -22,21 +22,25 @@ class Double:
     knows: dict[str, str] = field(default_factory=dict)
     context_length: int = 100_000
     asked: list = field(default_factory=list)
+    offered: list = field(default_factory=list)
 
     async def chat(self, messages, *, choices=None, schema=None, adapter=None, max_tokens=256, temperature=0.0, seed=None):
         self.asked.append(messages)
         size, text = self.count_tokens(messages), self.says
         if choices:
-            text = self._letter(_text(messages)) or choices[0]
+            self.offered.append(tuple(choices))
+            text = self._known(_text(messages), choices) or choices[0]
             logprobs = {each: np.log(0.7 if each == text else 0.1) for each in choices}
             return Completion(text, None, logprobs, 0.7, size.total, 1, size.visual)
         parsed = schema.model_validate(json.loads(text)) if schema else None
         return Completion(text, parsed, {}, 0.5, size.total, 1, size.visual)
 
-    def _letter(self, prompt):
-        """Find the letter that stands beside the known answer, before or after it."""
-        answer = re.escape(next((answer for question, answer in self.knows.items() if question in prompt), "\0"))
-        found = re.search(rf"^(?:([A-Z])[.:] {answer}|{answer}: ([A-Z]))$", prompt, re.MULTILINE)
+    def _known(self, prompt, choices):
+        """Find the known answer among the choices, or the letter that stands before or after it in the prompt."""
+        answer = next((answer for question, answer in self.knows.items() if question in prompt), None)
+        if answer is None or answer in choices:
+            return answer
+        found = re.search(rf"^(?:([A-Z])[.:] {re.escape(answer)}|{re.escape(answer)}: ([A-Z]))$", prompt, re.MULTILINE)
         return found and (found[1] or found[2])
 
     async def chat_many(self, conversations, **wishes):

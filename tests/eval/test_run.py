@@ -39,8 +39,9 @@ def test_the_same_seed_gives_the_same_prompts_and_another_does_not(roles):
     asked = {}
     for name, seed in (("a", 0), ("b", 0), ("c", 1)):
         roles.reasoner.asked.clear()
+        roles.reasoner.offered.clear()
         run("world", limit=LIMIT, strategy="blind", roles=roles, seed=seed, out=Path(name))
-        asked[name] = sorted(spoken(messages) for messages in roles.reasoner.asked)
+        asked[name] = sorted(zip(map(spoken, roles.reasoner.asked), roles.reasoner.offered, strict=True))
     assert asked["a"] == asked["b"] != asked["c"]
 
 
