@@ -2,7 +2,7 @@
 
 sample -> caption -> select -> evidence -> sufficient -> answer is the way of the `selector` strategy (VideoEspresso, section 4);
 when the evidence is not enough, `sufficient` leads back to `select` once. `uniform`, `all` and `given` have their core frames
-after `sample` and go on to `evidence`; `blind` goes straight to `answer`.
+after `sample` and go on to `evidence`; `blind` goes straight to `answer`, and so does all else in a `direct` profile.
 """
 
 from __future__ import annotations
@@ -59,8 +59,12 @@ def _node(name: str, work: Callable[[AnswerState, Run], Awaitable[AnswerUpdate]]
     return node
 
 
-def _after_sample(state: AnswerState) -> str:
-    return {"selector": "caption", "blind": "answer"}.get(state.strategy, "evidence")
+def _after_sample(state: AnswerState, runtime: Runtime[Run]) -> str:
+    return {"selector": "caption", "blind": "answer"}.get(state.strategy) or _to_reason(state, runtime)
+
+
+def _to_reason(state: AnswerState, runtime: Runtime[Run]) -> str:
+    return "answer" if runtime.context and runtime.context.settings.direct else "evidence"
 
 
 def _after_sufficient(state: AnswerState) -> str:
@@ -82,7 +86,7 @@ def _build() -> CompiledStateGraph[Any, Run, Any, Any]:
     graph.add_edge(START, "sample")
     graph.add_conditional_edges("sample", _after_sample, ["caption", "evidence", "answer"])
     graph.add_edge("caption", "select")
-    graph.add_edge("select", "evidence")
+    graph.add_conditional_edges("select", _to_reason, ["evidence", "answer"])
     graph.add_edge("evidence", "sufficient")
     graph.add_conditional_edges("sufficient", _after_sufficient, ["select", "answer"])
     graph.add_edge("answer", END)

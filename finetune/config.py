@@ -47,8 +47,9 @@ class VideoEspresso(Settings):
 class World(Settings):
     """Questions of the procedural world, their core frames drawn when a batch needs them: no clip is filmed.
 
-    count: how many. first: number of the first story, so that two trainings need not share any. spare: chance of each of up to
-    three frames that a question does not need; missing: chance of each needed frame to be left out: as selectors have it.
+    count: how many questions. first: number of the first story, so that two trainings need not share any. spare: chance of each
+    of up to three frames that a question does not need, missing: chance of a needed frame to be left out, as selectors do.
+    uniform: so many evenly spread frames instead of the core frames.
     """
 
     format: Literal["world"]
@@ -57,6 +58,7 @@ class World(Settings):
     first: int = Field(default=0, ge=0)
     spare: float = Field(default=0.25, ge=0, le=1)
     missing: float = Field(default=0.04, ge=0, lt=1)
+    uniform: int | None = Field(default=None, gt=0)
 
 
 Source = Annotated[Records | VideoEspresso | World, Field(discriminator="format")]
@@ -79,9 +81,13 @@ class Stage(Settings):
 
 
 class AnswerStage(Stage):
-    """The second stage. evidence: what its prompts hold: the reference, the first stage's own words, or half of each."""
+    """The second stage.
 
-    evidence: Literal["truth", "predicted", "mix"] = "truth"
+    evidence: what its prompts hold: the reference, the first stage's own words, or half of each; `none` is a single stage, which
+    learns to answer straight from the frames.
+    """
+
+    evidence: Literal["truth", "predicted", "mix", "none"] = "truth"
 
 
 class LoraConfig(Settings):

@@ -214,7 +214,9 @@ def _world(source: config.World, seed: int) -> Loaded:
 
 
 def _times(told: Story, needed: Iterable[int], source: config.World, rng: np.random.Generator) -> list[float]:
-    """When the question's frames are taken: one in each needed act, some left out, some to spare."""
+    """When the question's frames are taken: one in each needed act, some left out, some to spare; or evenly spread."""
+    if source.uniform:
+        return [round((number + 0.5) * told.duration / source.uniform, 3) for number in range(source.uniform)]
     acts = [told.beats[i] for i in needed]
     times = [rng.uniform(act.start, act.end) for act in acts if rng.random() >= source.missing]
     times += [rng.uniform(0, told.duration) for _ in range(3) if rng.random() < source.spare]

@@ -30,21 +30,22 @@ def finetune(config: LoraConfig, stage: StageName, *, steps: int | None = None) 
     The same command goes on where it was interrupted. Raises DataError or ModelError with what is wrong and what to do.
     """
     out, first = config.output / stage, config.output / "evidence"
+    goes_on = stage == "answer" and config.answer.evidence != "none"
     base = fetch(config.model)
     base_digest = lineage.digest(Path(base))
-    if stage == "answer":
+    if goes_on:
         lineage.check(first, config.model, base_digest)
     from accelerate import PartialState  # noqa: PLC0415 - torch takes seconds to import, after what can be refused at once
 
     learnt, measured = _read(config.data, config.seed), _read(config.held_out, config.seed)
     predicted: dict[str, str] = {}
-    if stage == "answer" and config.answer.evidence != "truth":
+    if goes_on and config.answer.evidence != "truth":
         from finetune.predict import predict  # noqa: PLC0415
 
         with PartialState().main_process_first():  # the others find it done
             predicted = predict(config, base, first, [*learnt.examples, *measured.examples])
     learnt_rows = rows(config, stage, learnt.examples, predicted)
-    first_digest, data_digest = lineage.digest(first) if stage == "answer" else None, lineage.data_digest(learnt_rows)
+    first_digest, data_digest = lineage.digest(first) if goes_on else None, lineage.data_digest(learnt_rows)
     checkpoints = out.with_name(f"{stage}-checkpoints")
     settings = {"config": config.model_dump(mode="json", exclude={"output"}), "steps": steps}
     lineage.claim(checkpoints, {"base": base_digest, "first": first_digest, "data": data_digest, **settings})
@@ -58,7 +59,7 @@ def finetune(config: LoraConfig, stage: StageName, *, steps: int | None = None) 
         rows(config, stage, measured.examples, predicted),
         out,
         checkpoints,
-        first=first if stage == "answer" else None,
+        first=first if goes_on else None,
         steps=steps,
     )
     made = Lineage(
@@ -86,6 +87,8 @@ def rows(config: LoraConfig, stage: StageName, examples: Sequence[Example], pred
     """A row an example. `mix` takes the first stage's words for every other one, drawn with the config's seed."""
     if stage == "evidence":
         return [Row(example) for example in examples]
+    if config.answer.evidence == "none":
+        return [Row(example, "") for example in examples]
     share = {"truth": 0.0, "mix": 0.5, "predicted": 1.0}[config.answer.evidence]
     own = np.random.default_rng(config.seed).random(len(examples)) < share
     return [

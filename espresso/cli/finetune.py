@@ -37,7 +37,7 @@ def evidence(
 @app.command()
 def answer(
     config: Annotated[Path, typer.Argument(help="The config that the first stage was trained with.")],
-    source: Annotated[str | None, typer.Option("--evidence", help="Whose evidence: truth, predicted or mix.")] = None,
+    source: Annotated[str | None, typer.Option("--evidence", help="Whose evidence: truth, predicted, mix or none.")] = None,
     steps: Annotated[int | None, typer.Option(min=1, help="Stop after so many steps, instead of the config's epochs.")] = None,
     output: Annotated[Path | None, typer.Option(help="Folder of both adapters, instead of the config's.")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print the adapter's lineage as one JSON document.")] = False,

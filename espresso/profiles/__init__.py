@@ -59,8 +59,10 @@ class Profile(Record):
     name: what `load` was asked for. about: one line, what it can and cannot do. download: size in words, "none" where nothing is
     loaded from the network. prompts: style of the templates. choose: how a reasoner picks among options: "letters" lists them and
     asks for one's letter; "texts" does not list them and weighs each as the reply, for models too small to know what a letter
-    stands for (the cloze formulation of Gu et al., OLMES, 2024). sampling: plan of the frames that are captioned ("adaptive-16").
-    frame_size: longest side, in pixels, at which models see a frame. core_frames: the most frames that a selector may choose.
+    stands for (the cloze formulation of Gu et al., OLMES, 2024). direct: whether the reasoner answers straight from the frames,
+    without evidence first, as what two stages are compared with does. sampling: plan of the frames that are captioned
+    ("adaptive-16"). frame_size: longest side, in pixels, at which models see a frame. core_frames: the most frames that a
+    selector may choose.
     """
 
     name: str
@@ -68,6 +70,7 @@ class Profile(Record):
     download: str
     prompts: Literal["tiny", "general"]
     choose: Literal["letters", "texts"] = "letters"
+    direct: bool = False
     sampling: str
     frame_size: int = Field(gt=0)
     core_frames: int = Field(gt=0)

@@ -53,6 +53,16 @@ def test_options_can_be_weighed_by_their_texts_instead_of_letters(ask, roles, pr
     assert set(answer.options_probability) == {"A", "B", "C", "D"}
 
 
+@pytest.mark.parametrize(
+    ("strategy", "way"), [("selector", ["sample", "caption", "select", "answer"]), ("uniform", ["sample", "answer"])]
+)
+def test_a_direct_profile_answers_without_evidence(ask, roles, profile, says, strategy, way):
+    roles.reasoner = says("B")
+    answer = ask(strategy=strategy, profile=profile.model_copy(update={"direct": True}))
+    assert nodes(answer) == way
+    assert (answer.evidence.text, answer.choice) == ("", "B")
+
+
 def test_probabilities_are_told_for_every_option(ask):
     answer = ask()
     assert answer.options_probability["B"] == pytest.approx(answer.confidence) == pytest.approx(0.8)

@@ -155,6 +155,13 @@ def test_the_world_is_drawn_the_same_again_and_evidence_tells_what_is_seen():
     assert some[0].shots[0].pixels(112).shape == (112, 112, 3)
 
 
+def test_the_world_can_be_seen_evenly_instead():
+    for example in load(World(format="world", count=6, uniform=16)).examples:
+        gaps = [later.time - earlier.time for earlier, later in zip(example.shots, example.shots[1:], strict=False)]
+        assert len(example.shots) == 16
+        assert max(gaps) - min(gaps) < 0.01
+
+
 @pytest.mark.parametrize("box", [(0, 0, 65, 10), (10, 10, 10, 20), (-1, 0, 5, 5)])
 def test_a_box_out_of_its_frame_is_refused(box):
     with pytest.raises(ValueError, match="out of its frame of 64x48"):

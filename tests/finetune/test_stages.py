@@ -162,6 +162,13 @@ def test_the_second_stage_asks_for_the_first(tmp_path):
         finetune(config(tmp_path), "answer", steps=1)
 
 
+def test_a_single_stage_needs_no_first_and_reads_no_evidence(tmp_path):
+    direct = config(tmp_path, answer={"learning_rate": 1e-3, "evidence": "none"})
+    made, loaded = finetune(direct, "answer", steps=1)
+    assert made.first_digest is None
+    assert all(row.said == "" for row in rows(direct, "answer", loaded.examples, {}))
+
+
 def test_a_first_stage_of_another_base_is_refused(both, tmp_path):
     made = both[1].model_copy(update={"base_digest": "0" * 16, "base": "another"})
     (tmp_path / "evidence").mkdir()
