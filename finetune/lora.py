@@ -68,33 +68,48 @@ def train(
     stage's epochs. Raises DataError for a row that is too long or a disk that takes no more, ModelError for an adapter that does
     not fit the base or changes nothing.
     """
+    made = trainer(config, stage, base, rows, held_out, checkpoints, first=first, steps=steps)
+    before = _measured(made) if held_out else {}
+    try:
+        made.train(resume_from_checkpoint=get_last_checkpoint(str(checkpoints)))
+        after = _measured(made) if held_out else {}
+        made.save_model(str(out))
+    except OSError as error:
+        raise DataError(
+            f"{error.filename or out}: cannot be written ({error.strerror or error}). Make room; the same command goes on."
+        ) from error
+    changed, merged = _looked_at(made.accelerator.unwrap_model(made.model), made.data_collator, rows[:FIXED_ROWS])
+    history = tuple((entry["step"], entry["loss"]) for entry in made.state.log_history if "loss" in entry)
+    return Trained(made.state.global_step, before, after, history, changed, merged)
+
+
+def trainer(
+    config: LoraConfig,
+    stage: Stage,
+    base: str,
+    rows: Sequence[Row],
+    held_out: Sequence[Row],
+    checkpoints: Path,
+    *,
+    first: Path | None = None,
+    steps: int | None = None,
+) -> SFTTrainer:
+    """TRL's trainer over our rows; see `train`."""
     set_seed(config.seed)
     reader = Reader(base, sees=True)
-    model = _adapted(config, base, first)
-    trainer = SFTTrainer(
-        model,
-        _arguments(config, stage, checkpoints, steps),
+    return SFTTrainer(
+        adapted(config, base, first),
+        arguments(config, stage, checkpoints, steps),
         data_collator=Collator(reader, style=config.prompts, size=config.frame_size, max_length=config.max_length),
         train_dataset=_dataset(rows),
         eval_dataset=_dataset(held_out) if held_out else None,
         processing_class=reader.processor,
     )
-    before = _measured(trainer) if held_out else {}
-    try:
-        trainer.train(resume_from_checkpoint=get_last_checkpoint(str(checkpoints)))
-        after = _measured(trainer) if held_out else {}
-        trainer.save_model(str(out))
-    except OSError as error:
-        raise DataError(
-            f"{error.filename or out}: cannot be written ({error.strerror or error}). Make room; the same command goes on."
-        ) from error
-    changed, merged = _looked_at(trainer.accelerator.unwrap_model(trainer.model), trainer.data_collator, rows[:FIXED_ROWS])
-    history = tuple((entry["step"], entry["loss"]) for entry in trainer.state.log_history if "loss" in entry)
-    return Trained(trainer.state.global_step, before, after, history, changed, merged)
 
 
-def _arguments(config: LoraConfig, stage: Stage, checkpoints: Path, steps: int | None) -> SFTConfig:
-    arguments = SFTConfig(
+def arguments(config: LoraConfig, stage: Stage, checkpoints: Path, steps: int | None) -> SFTConfig:
+    """The trainer's settings. Raises DataError where the processes cannot share a batch."""
+    made = SFTConfig(
         output_dir=str(checkpoints),
         max_steps=steps or -1,
         num_train_epochs=stage.epochs,
@@ -118,14 +133,14 @@ def _arguments(config: LoraConfig, stage: Stage, checkpoints: Path, steps: int |
         seed=config.seed,
         data_seed=config.seed,
     )
-    share, rest = divmod(config.batch, config.device_batch * arguments.world_size)
+    share, rest = divmod(config.batch, config.device_batch * made.world_size)
     if rest or not share:
         raise DataError(
-            f"batch of {config.batch} cannot be shared by {arguments.world_size} processes of {config.device_batch} each. "
+            f"batch of {config.batch} cannot be shared by {made.world_size} processes of {config.device_batch} each. "
             "Make batch a multiple of their product."
         )
-    arguments.gradient_accumulation_steps = share
-    return arguments
+    made.gradient_accumulation_steps = share
+    return made
 
 
 def _dataset(rows: Sequence[Row]) -> Dataset:
@@ -137,7 +152,7 @@ def _dataset(rows: Sequence[Row]) -> Dataset:
     return Dataset.from_dict({"number": range(len(rows))}).with_transform(fetch)
 
 
-def _adapted(config: LoraConfig, base: str, first: Path | None) -> PeftModel:
+def adapted(config: LoraConfig, base: str, first: Path | None) -> PeftModel:
     """Put an adapter on the base, fresh or `first`; all else is frozen."""
     model = AutoModelForImageTextToText.from_pretrained(base, dtype=best_dtype())
     if first is None:

@@ -25,11 +25,13 @@ AT_ONCE = 32
 
 def predict(config: LoraConfig, base: str, first: Path, examples: Sequence[Example]) -> dict[str, str]:
     """Example id -> the evidence that the adapter in `first` writes for it, greedily. Raises MediaError."""
+    if not examples:
+        return {}
     file = first / f"predicted-{digest(first)}.jsonl"
     known = _known(file)
     missing = [example for example in examples if example.id not in known]
     if not missing:
-        return known
+        return {example.id: known[example.id] for example in examples}
     engine = Engine(base, {"evidence": str(first)})
     batches = [missing[start : start + AT_ONCE] for start in range(0, len(missing), AT_ONCE)]
     with file.open("a") as kept:
@@ -48,7 +50,7 @@ def predict(config: LoraConfig, base: str, first: Path, examples: Sequence[Examp
                 known[example.id] = reply.text
                 kept.write(json.dumps([example.id, reply.text]) + "\n")
             kept.flush()
-    return known
+    return {example.id: known[example.id] for example in examples}
 
 
 def _known(file: Path) -> dict[str, str]:

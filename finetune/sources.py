@@ -37,10 +37,13 @@ class _BadRowError(ValueError):
     """Why a row cannot be learnt from."""
 
 
-def load(source: config.Records | config.VideoEspresso | config.World, seed: int = 0) -> Loaded:
-    """Read one source. seed: of what is drawn, where something is. Raises DataError where there is nothing to learn from."""
+def load(source: config.Records | config.VideoEspresso | config.World, seed: int = 0, needed: int | None = None) -> Loaded:
+    """Read one source. Raises DataError where there is nothing to learn from.
+
+    seed: of what is drawn, where something is. needed: as many examples are enough; a file is read as a whole all the same.
+    """
     if isinstance(source, config.World):
-        return _world(source, seed)
+        return _world(source, seed, min(source.count, needed or source.count))
     loaded = _records(source.path) if isinstance(source, config.Records) else _videoespresso(source)
     if not loaded.examples:
         why = f" The first: {loaded.bad[0].where}: {loaded.bad[0].why}." if loaded.bad else ""
@@ -195,11 +198,11 @@ class Drawn:
 _story = lru_cache(maxsize=256)(story)
 
 
-def _world(source: config.World, seed: int) -> Loaded:
+def _world(source: config.World, seed: int, count: int) -> Loaded:
     """Questions in the stories' order. Raises nothing: every story can be told."""
     examples: list[Example] = []
     index = source.first
-    while len(examples) < source.count:
+    while len(examples) < count:
         told = _story(source.split, index)
         rng = np.random.default_rng([seed, index])
         for number, needed in enumerate(told.needed):
@@ -210,7 +213,7 @@ def _world(source: config.World, seed: int) -> Loaded:
             name = f"{source.split}-{index:05d}-{number}"
             examples.append(Example(name, motif.text, shots, said, motif.answer, tuple(motif.options)))
         index += 1
-    return Loaded(tuple(examples[: source.count]))
+    return Loaded(tuple(examples[:count]))
 
 
 def _times(told: Story, needed: Iterable[int], source: config.World, rng: np.random.Generator) -> list[float]:

@@ -27,7 +27,8 @@ if TYPE_CHECKING:
 def finetune(config: LoraConfig, stage: StageName, *, steps: int | None = None) -> tuple[Lineage, Loaded]:
     """Train one stage as the config says; returns its lineage and what the sources gave.
 
-    The same command goes on where it was interrupted. Raises DataError or ModelError with what is wrong and what to do.
+    steps: how many, of as many examples as they need, instead of the config's epochs. The same command goes on where it was
+    interrupted. Raises DataError or ModelError with what is wrong and what to do.
     """
     out, first = config.output / stage, config.output / "evidence"
     goes_on = stage == "answer" and config.answer.evidence != "none"
@@ -37,14 +38,16 @@ def finetune(config: LoraConfig, stage: StageName, *, steps: int | None = None) 
         lineage.check(first, config.model, base_digest)
     from accelerate import PartialState  # noqa: PLC0415 - torch takes seconds to import, after what can be refused at once
 
-    learnt, measured = _read(config.data, config.seed), _read(config.held_out, config.seed)
+    needed = steps * config.batch if steps else None
+    learnt, measured = _read(config.data, config.seed, needed), _read(config.held_out, config.seed)
+    examples = learnt.examples[:needed]
     predicted: dict[str, str] = {}
-    if goes_on and config.answer.evidence != "truth":
+    if goes_on:
         from finetune.predict import predict  # noqa: PLC0415
 
         with PartialState().main_process_first():  # the others find it done
-            predicted = predict(config, base, first, [*learnt.examples, *measured.examples])
-    learnt_rows = rows(config, stage, learnt.examples, predicted)
+            predicted = predict(config, base, first, [*own(config, examples), *own(config, measured.examples)])
+    learnt_rows = rows(config, stage, examples, predicted)
     first_digest, data_digest = lineage.digest(first) if goes_on else None, lineage.data_digest(learnt_rows)
     checkpoints = out.with_name(f"{stage}-checkpoints")
     settings = {"config": config.model_dump(mode="json", exclude={"output"}), "steps": steps}
@@ -84,21 +87,24 @@ def finetune(config: LoraConfig, stage: StageName, *, steps: int | None = None) 
 
 
 def rows(config: LoraConfig, stage: StageName, examples: Sequence[Example], predicted: dict[str, str]) -> list[Row]:
-    """A row an example. `mix` takes the first stage's words for every other one, drawn with the config's seed."""
+    """A row an example. predicted: the first stage's words for those that `own` names."""
     if stage == "evidence":
         return [Row(example) for example in examples]
     if config.answer.evidence == "none":
         return [Row(example, "") for example in examples]
-    share = {"truth": 0.0, "mix": 0.5, "predicted": 1.0}[config.answer.evidence]
-    own = np.random.default_rng(config.seed).random(len(examples)) < share
-    return [
-        Row(example, predicted[example.id] if mine else example.evidence) for example, mine in zip(examples, own, strict=True)
-    ]
+    return [Row(example, predicted.get(example.id, example.evidence)) for example in examples]
 
 
-def _read(sources: Iterable[Source], seed: int) -> Loaded:
+def own(config: LoraConfig, examples: Sequence[Example]) -> list[Example]:
+    """The examples whose second stage reads the first one's own words; for `mix` half of them, drawn with the config's seed."""
+    share = {"none": 0.0, "truth": 0.0, "mix": 0.5, "predicted": 1.0}[config.answer.evidence]
+    drawn = np.random.default_rng(config.seed).random(len(examples)) < share
+    return [example for example, mine in zip(examples, drawn, strict=True) if mine]
+
+
+def _read(sources: Iterable[Source], seed: int, needed: int | None = None) -> Loaded:
     """Read all sources as one."""
-    loaded = [load(source, seed) for source in sources]
+    loaded = [load(source, seed, needed) for source in sources]
     return Loaded(
         tuple(example for each in loaded for example in each.examples),
         tuple(row for each in loaded for row in each.bad),

@@ -69,6 +69,32 @@ def _stage(settings: LoraConfig, stage: StageName, steps: int | None, as_json: b
 
 
 @app.command()
+def check(
+    config: Annotated[Path, typer.Argument(help="The config that both stages were trained with.")],
+    server: Annotated[str, typer.Option(help="Address of a server that offers both, such as http://localhost:8000/v1.")],
+    model: Annotated[str, typer.Option(help="The name under which it offers the base.")],
+    limit: Annotated[int, typer.Option(min=1, help="How many held-out questions to ask.")] = 100,
+    output: Annotated[Path | None, typer.Option(help="Folder of both adapters, instead of the config's.")] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON document.")] = False,
+) -> None:
+    """Compare the trained adapters, in this process, with those that a vLLM server serves."""
+    import json
+
+    from finetune.checks import served
+    from finetune.config import LoraConfig, read
+
+    found = served(read(config, LoraConfig, output=output), server, model, limit)
+    if as_json:
+        typer.echo(json.dumps([each.model_dump() for each in found]))
+        return
+    for each in found:
+        typer.echo(
+            f"{each.stage}: {each.same:.1%} of {each.n} replies are the same here and there; "
+            f"the served adapter changes {each.changed:.1%} of the base's"
+        )
+
+
+@app.command()
 def tiny(
     config: Annotated[Path, typer.Argument(help="A YAML file such as finetune/configs/tiny-vlm.yaml.")],
     batches: Annotated[int | None, typer.Option(help="How many batches to learn from, instead of the config's.")] = None,
