@@ -17,6 +17,7 @@ import torch
 from datasets import Dataset
 from peft import LoraConfig as PeftConfig
 from peft import PeftModel, get_peft_model
+from safetensors import SafetensorError
 from torch import nn
 from transformers import AutoModelForImageTextToText, PreTrainedModel, set_seed
 from transformers.trainer_utils import get_last_checkpoint
@@ -29,6 +30,7 @@ from finetune.config import LoraConfig, Stage
 from finetune.data import Collator, Row
 
 logger = logging.getLogger(__name__)
+_TORCH_CANNOT_WRITE = re.compile("PytorchStreamWriter|inline_container|unexpected pos")
 FIXED_ROWS = 64
 """Rows that the adapter is looked at with, beside its base and merged into it."""
 
@@ -74,10 +76,11 @@ def train(
         made.train(resume_from_checkpoint=get_last_checkpoint(str(checkpoints)))
         after = _measured(made) if held_out else {}
         made.save_model(str(out))
-    except OSError as error:
-        raise DataError(
-            f"{error.filename or out}: cannot be written ({error.strerror or error}). Make room; the same command goes on."
-        ) from error
+    except (OSError, SafetensorError, RuntimeError) as error:
+        if isinstance(error, RuntimeError) and not _TORCH_CANNOT_WRITE.search(str(error)):
+            raise
+        reason = str(error).splitlines()[0]
+        raise DataError(f"{checkpoints}: cannot be written ({reason}). Make room; the same command goes on.") from error
     changed, merged = _looked_at(made.accelerator.unwrap_model(made.model), made.data_collator, rows[:FIXED_ROWS])
     history = tuple((entry["step"], entry["loss"]) for entry in made.state.log_history if "loss" in entry)
     return Trained(made.state.global_step, before, after, history, changed, merged)

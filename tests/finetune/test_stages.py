@@ -189,6 +189,20 @@ def test_another_training_does_not_go_on_from_these_checkpoints(both):
         finetune(changed, "evidence", steps=3)
 
 
+@pytest.mark.skipif(sys.platform == "win32", reason="file sizes are limited by POSIX means")
+@pytest.mark.parametrize("room", [600_000, 2_000_000])  # less than the adapter; the adapter, but not the optimizer's state
+def test_a_disk_without_room_for_a_checkpoint_is_told(tmp_path, room):
+    script = (
+        f"import resource; resource.setrlimit(resource.RLIMIT_FSIZE, ({room}, {room}))\n"
+        "import sys; from finetune.stages import finetune; from finetune.config import LoraConfig\n"
+        "finetune(LoraConfig.model_validate_json(sys.argv[1]), 'evidence', steps=2)"
+    )
+    settings = config(tmp_path, lora={"rank": 32})
+    done = subprocess.run([sys.executable, "-c", script, settings.model_dump_json()], capture_output=True, text=True, check=False)
+    assert "evidence-checkpoints: cannot be written" in done.stderr
+    assert "Make room; the same command goes on." in done.stderr
+
+
 def test_an_adapter_that_changes_nothing_fails_loudly(tmp_path):
     with pytest.raises(ModelError, match="changes no logits"):
         finetune(config(tmp_path, evidence={"learning_rate": 1e-30}), "evidence", steps=1)
