@@ -70,8 +70,13 @@ def train(
     stage's epochs. Raises DataError for a row that is too long or a disk that takes no more, ModelError for an adapter that does
     not fit the base or changes nothing.
     """
-    made = trainer(config, stage, base, rows, held_out, checkpoints, first=first, steps=steps)
-    before = _measured(made) if held_out else {}
+
+    def fresh() -> SFTTrainer:
+        return trainer(config, stage, base, rows, held_out, checkpoints, first=first, steps=steps)
+
+    # A trainer that has evaluated no longer shares gradients between processes: what is measured before is another one.
+    before = _measured(fresh()) if held_out else {}
+    made = fresh()
     try:
         made.train(resume_from_checkpoint=get_last_checkpoint(str(checkpoints)))
         after = _measured(made) if held_out else {}
