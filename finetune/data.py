@@ -49,13 +49,14 @@ class Moment:
 
     def pixels(self, size: int) -> np.ndarray:
         """Decode it."""
-        clip = _opened(self.source)
+        clip = opened(self.source)
         frame: np.ndarray = clip.decode([int(np.abs(clip.times - self.time).argmin())], size=size)[0]
         return frame
 
 
 @lru_cache(maxsize=64)
-def _opened(source: str) -> media.Media:
+def opened(source: str) -> media.Media:
+    """Open a file once, however many of its frames are learnt from. Raises MediaError."""
     return media.open(source)
 
 

@@ -16,12 +16,11 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from espresso import media
 from espresso.errors import DataError, MediaError
 from espresso.schema import Box, Question
 from espresso.world import Split, Story, render, story
 from finetune import config
-from finetune.data import BadRow, Example, Moment, Shot
+from finetune.data import BadRow, Example, Moment, opened
 
 
 @dataclass(frozen=True)
@@ -60,7 +59,7 @@ def _records(path: Path) -> Loaded:
     for number, line in enumerate(_text(path).splitlines(), 1):
         try:
             examples.append(_from_record(Question.model_validate_json(line), path.parent))
-        except ValueError as error:
+        except (ValueError, MediaError) as error:
             bad.append(BadRow(f"{path.name}, line {number}", _reason(error)))
     return Loaded(tuple(examples), tuple(bad))
 
@@ -71,6 +70,8 @@ def _from_record(question: Question, folder: Path) -> Example:
     if not question.answer:
         raise _BadRowError("no answer")
     sources = [str(folder / visual) for visual in question.visuals]
+    if max(span.visual for span in question.truth.spans) >= len(sources):
+        raise _BadRowError(f"a core frame of a visual that is not there ({len(sources)} are)")
     if missing := next((source for source in sources if not Path(source).is_file()), None):
         raise _BadRowError(f"{missing} is not there")
     shots = tuple(Moment(sources[span.visual], (span.start + span.end) / 2) for span in question.truth.spans)
@@ -138,26 +139,30 @@ def _from_authors(row: Any, number: int, source: config.VideoEspresso, corners: 
 def _shot(name: str, video: object, source: config.VideoEspresso) -> Moment:
     """Find the picture of a frame and its time: the image file, else the frame of that number in the video."""
     image, film = source.root / name, source.root / str(video) if video else None
-    clip = _clip(str(film)) if film and film.is_file() else None
-    stem = Path(name).stem
-    if clock := _CLOCK.search(stem):
-        hours, minutes, seconds, thousandths = map(int, clock.groups())
-        time = hours * 3600 + minutes * 60 + seconds + thousandths / 1000
-    elif not stem.isdecimal():
-        raise _BadRowError(f"{name}: its name tells no time")
-    elif source.rate:
-        time = int(stem) / source.rate
-    elif clip is None:
-        raise _BadRowError(f"{name}: what its number counts cannot be told without the video; set `rate`")
-    elif int(stem) >= len(clip.times):
-        raise _BadRowError(f"{name}: the video has {len(clip.times)} frames, so the number is no native index; set `rate`")
-    else:
-        time = float(clip.times[int(stem)])
+    film = film if film and film.is_file() else None
+    time = _time(Path(name).stem, name, film, source.rate)
     if image.is_file():
         return Moment(str(image), time)
-    if clip is None:
-        raise _BadRowError(f"{image} is not there" + (f", nor {film}" if film else ""))
+    if film is None:
+        raise _BadRowError(f"{image} is not there" + (f", nor {source.root / str(video)}" if video else ""))
     return Moment(str(film), time)
+
+
+def _time(stem: str, name: str, film: Path | None, rate: float | None) -> float:
+    """Seconds that a frame's name tells: a clock, a position at a rate, or a native index of its video."""
+    if clock := _CLOCK.search(stem):
+        hours, minutes, seconds, thousandths = map(int, clock.groups())
+        return hours * 3600 + minutes * 60 + seconds + thousandths / 1000
+    if not stem.isdecimal():
+        raise _BadRowError(f"{name}: its name tells no time")
+    if rate:
+        return int(stem) / rate
+    if film is None:
+        raise _BadRowError(f"{name}: what its number counts cannot be told without the video; set `rate`")
+    times = opened(str(film)).times
+    if int(stem) >= len(times):
+        raise _BadRowError(f"{name}: the video has {len(times)} frames, so the number is no native index; set `rate`")
+    return float(times[int(stem)])
 
 
 def _boxes(text: str) -> list[tuple[float, ...]]:
@@ -249,13 +254,8 @@ def grounded(label: str, box: Box, width: int, height: int) -> str:
     return f"{label} [{', '.join(str(round(1000 * value)) for value in scaled)}]"
 
 
-@lru_cache(maxsize=64)
-def _clip(source: str) -> media.Media:
-    return media.open(source)
-
-
 def _size(source: str) -> tuple[int, int]:
-    clip = _clip(source)
+    clip = opened(source)
     return clip.width, clip.height
 
 
@@ -269,6 +269,3 @@ def _text(path: Path) -> str:
 
 def _reason(error: Exception) -> str:
     return " ".join(str(error).split()).rstrip(".")
-
-
-__all__ = ["BadRow", "Drawn", "Example", "Loaded", "Shot", "grounded", "load"]
