@@ -2,16 +2,8 @@
 
 import html
 import json
-from pathlib import Path
 
-import pytest
-
-from espresso import profiles
 from espresso.schema import Answer
-
-WEIGHTS = Path(profiles.__file__).parent / "tiny"
-
-pytestmark = pytest.mark.skipif(not WEIGHTS.is_dir(), reason="the tiny models are not trained yet (espresso finetune tiny)")
 
 
 def test_the_demo_answers_three_questions_and_leaves_clip_and_report(espresso, tmp_path):
