@@ -25,6 +25,8 @@ from espresso.models.hub import fetch
 if TYPE_CHECKING:
     from espresso.models.engine import Engine
 
+_LOADING = threading.Lock()
+"""One for all models: transformers creates weights under settings of the whole process, and two at once leave some at random."""
 BATCH_TOKENS = 8192
 """Padded tokens of a batch, replies included: keeps two cores busy and a 2B model's cache under 2 GB."""
 
@@ -77,7 +79,6 @@ class LocalModel:
         self._context_length = context_length
         self._download = download
         self._loaded: Engine | None = None
-        self._loading = threading.Lock()
         self._waiting: defaultdict[_Wish, list[_Request]] = defaultdict(list)
         self._queueing = threading.Lock()
         self._worker = ThreadPoolExecutor(1, thread_name_prefix="local-model")
@@ -204,10 +205,10 @@ class LocalModel:
 
     def _engine(self) -> Engine:
         """Load once. Raises ModelError naming the model, or the adapter, that is not there."""
-        with self._loading:
-            if self._loaded is None:
-                self._loaded = self._load()
-            return self._loaded
+        if self._loaded is None:
+            with _LOADING:
+                self._loaded = self._loaded or self._load()
+        return self._loaded
 
     def _load(self) -> Engine:
         for name, path in self._adapters.items():

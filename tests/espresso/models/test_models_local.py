@@ -3,11 +3,15 @@
 import asyncio
 import json
 import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from pydantic import BaseModel
+from safetensors.torch import load_file
 
+from espresso import profiles
 from espresso.errors import ModelError
 from espresso.models import LocalModel, Message, Picture
 from espresso.models import local as local_module
@@ -122,6 +126,19 @@ async def test_a_hub_model_out_of_reach_names_itself_and_its_size():
     model = LocalModel("nobody/such-model-2B", download="4.3 GB")
     with pytest.raises(ModelError, match=r"nobody/such-model-2B: this model \(4.3 GB to download\) .* `hf download nobody"):
         await model.chat(says("Hello"))
+
+
+def test_models_that_load_at_the_same_time_have_their_own_weights():
+    folders = [Path(profiles.__file__).parent / "tiny" / name for name in ("vlm", "selector")]
+    for _ in range(3):
+        models = [LocalModel(folder) for folder in folders]
+        for model in models:
+            model.preload()
+        for model, folder in zip(models, folders, strict=True):
+            held = model._engine().model.get_input_embeddings().weight
+            saved = load_file(folder / "model.safetensors")
+            (name,) = (name for name in saved if name.endswith("embed_tokens.weight"))
+            assert torch.equal(held.float(), saved[name])
 
 
 def test_the_name_follows_the_weights(text_model, tmp_path):
