@@ -2,7 +2,8 @@
 
 sample -> caption -> select -> evidence -> sufficient -> answer is the way of the `selector` strategy (VideoEspresso, section 4);
 when the evidence is not enough, `sufficient` leads back to `select` once. `uniform`, `all` and `given` have their core frames
-after `sample` and go on to `evidence`; `blind` goes straight to `answer`, and so does all else in a `direct` profile.
+after `sample` and go on to `evidence`; `blind` goes straight to `answer`, and so does all else in a `direct` profile or where
+the caller gives the evidence.
 """
 
 from __future__ import annotations
@@ -64,7 +65,9 @@ def _after_sample(state: AnswerState, runtime: Runtime[Run]) -> str:
 
 
 def _to_reason(state: AnswerState, runtime: Runtime[Run]) -> str:
-    return "answer" if runtime.context and runtime.context.settings.direct else "evidence"
+    direct = runtime.context is not None and runtime.context.settings.direct
+    given = state.evidence and state.enough  # what was not enough is asked for again
+    return "answer" if direct or given else "evidence"
 
 
 def _after_sufficient(state: AnswerState) -> str:

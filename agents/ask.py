@@ -43,6 +43,7 @@ async def aask(
     strategy: Strategy = "selector",
     frames: int | None = None,
     core_frames: Iterable[float | Frame] | None = None,
+    evidence: str = "",
     roles: Roles | None = None,
     cache: bool | Path | Cache = True,
     allow_urls: bool = False,
@@ -54,8 +55,8 @@ async def aask(
     different texts to choose from, or None for a free answer. profile: a name or file; None is ESPRESSO_PROFILE, else `tiny`. Its
     models are loaded once and kept for the next question. strategy: how core frames are found, see `agents.state.Strategy`.
     frames: the most core frames the selector may choose, or how many frames `uniform` takes. core_frames: for `given`, times in
-    seconds of the first visual, or `Frame`s. roles: connected models to use in place of the profile's. cache: whether captions
-    are kept between questions, or where.
+    seconds of the first visual, or `Frame`s. evidence: what to answer from beside the frames, in place of the reasoner's own.
+    roles: connected models to use in place of the profile's. cache: whether captions are kept between questions, or where.
     on_progress: called as each node of the graph begins.
 
     Raises QuestionError for a question that cannot be asked, MediaError, ProfileError or ModelError: one sentence each.
@@ -68,7 +69,8 @@ async def aask(
         raise QuestionError("there is nothing to look at. Give at least one image or video.")
     clips = [await asyncio.to_thread(_open, source, allow_urls) for source in sources]
     question = Question(id="ask", visuals=tuple(clip.visual.source for clip in clips), text=text.strip(), options=options)
-    state = AnswerState(question=question, strategy=strategy, limit=frames, core_frames=_given(core_frames, strategy, clips))
+    given = _given(core_frames, strategy, clips)
+    state = AnswerState(question=question, strategy=strategy, limit=frames, core_frames=given, evidence=evidence.strip())
     store = cache if isinstance(cache, Cache) else None if cache is False else Cache(None if cache is True else cache)
     run = Run(settings, roles=roles, clips=clips, cache=store)
     try:

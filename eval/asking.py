@@ -1,7 +1,7 @@
 """Ask one question of a benchmark, its options shuffled, and score what comes back.
 
-The graph gets the question as a model may see it. Truth is read here to score, and for the `oracle` strategy, which hands the
-true core frames to the reasoner to see what a perfect selector would be worth.
+The graph gets the question as a model may see it. Truth is read here to score, and for the `oracle` strategies, which put the
+truth in one part's place to see what that part loses: captions, core frames, or frames and evidence.
 """
 
 from __future__ import annotations
@@ -10,23 +10,24 @@ import asyncio
 from collections.abc import Sequence
 from dataclasses import dataclass
 from hashlib import sha256
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 
 from agents.ask import aask
 from espresso import media
-from espresso.cache import Cache
+from espresso.cache import Cache, CaptionKey, SamplingKey
 from espresso.errors import DataError, EspressoError
 from espresso.media import Media
 from espresso.models import Roles
 from espresso.profiles import Profile
-from espresso.schema import Answer, Frame, Question
+from espresso.schema import Answer, Frame, Question, Truth
 from eval.benches import Bench
 from eval.metrics import Sample, Scores, score
 
-Strategy = Literal["selector", "uniform", "all", "blind", "oracle"]
-"""How core frames are found: as in `agents.state.Strategy`, or taken from the truth."""
+Strategy = Literal["selector", "uniform", "all", "blind", "oracle", "oracle-captions", "oracle-evidence"]
+"""How core frames are found: as in `agents.state.Strategy`; from the truth (`oracle`), with the true evidence as well, or by the
+selector from true captions."""
 
 
 @dataclass(frozen=True)
@@ -62,12 +63,45 @@ class Asking:
             asked.text,
             options=asked.options,
             profile=self.profile,
-            strategy="given" if self.strategy == "oracle" else self.strategy,
-            core_frames=_true_frames(question, clips) if self.strategy == "oracle" else None,
             roles=self.roles,
-            cache=self.cache,
+            **self._parts(question, clips),
         )
         return answer.model_copy(update={"question": asked, "strategy": self.strategy})
+
+    def _parts(self, question: Question, clips: Sequence[Media]) -> dict[str, Any]:
+        """How frames, captions and evidence are come by. Raises DataError where the truth is asked for and not known."""
+        match self.strategy:
+            case "oracle-captions":
+                return {"strategy": "selector", "cache": TrueCaptions(self.bench, question, clips)}
+            case "oracle":
+                return {"strategy": "given", "core_frames": _true_frames(question, clips), "cache": self.cache}
+            case "oracle-evidence":
+                frames = _true_frames(question, clips)
+                return {"strategy": "given", "core_frames": frames, "evidence": _truth(question).evidence, "cache": self.cache}
+            case strategy:
+                return {"strategy": strategy, "cache": self.cache}
+
+
+class TrueCaptions(Cache):
+    """A cache in which every frame of a question's visuals has been captioned already, by the truth."""
+
+    def __init__(self, bench: Bench, question: Question, clips: Sequence[Media]) -> None:
+        self.trouble = self._store = None
+        self._bench = bench
+        self._clips = {clip.visual.digest: (source, clip) for source, clip in zip(question.visuals, clips, strict=True)}
+
+    def captions(self, keys: Sequence[CaptionKey]) -> dict[CaptionKey, str]:
+        """What is truly seen. Raises DataError where that is not known."""
+        return {key: self._true(*self._clips[key.digest], key.frame) for key in keys}
+
+    def _true(self, source: str, clip: Media, frame: int) -> str:
+        return self._bench.caption(source, float(clip.times[frame]))
+
+    def sampling(self, key: SamplingKey) -> None:
+        """Keep nothing of it."""
+
+    def keep_sampling(self, key: SamplingKey, sampling: object) -> None:
+        """Keep nothing of it."""
 
 
 def shuffled(question: Question, seed: int) -> tuple[int, ...]:
@@ -77,12 +111,16 @@ def shuffled(question: Question, seed: int) -> tuple[int, ...]:
 
 
 def _true_frames(question: Question, clips: Sequence[Media]) -> list[Frame]:
-    """For each true span the frame nearest to its middle. Raises DataError where no truth is known."""
-    if question.truth is None:
-        raise DataError(f"question {question.id}: its core frames are not known. Use another strategy than oracle.")
+    """For each true span the frame nearest to its middle."""
     frames = []
-    for span in question.truth.spans:
+    for span in _truth(question).spans:
         times = clips[span.visual].times
         index = int(np.abs(times - (span.start + span.end) / 2).argmin())
         frames.append(Frame(visual=span.visual, index=index, time=float(times[index])))
     return frames
+
+
+def _truth(question: Question) -> Truth:
+    if question.truth is None:
+        raise DataError(f"question {question.id}: what is true of it is not known. Use another strategy than oracle.")
+    return question.truth

@@ -25,9 +25,9 @@ SHOWN_DIFFERENCES = 5
 class Configuration(Record):
     """What makes two runs the same run: with any of it changed, their answers do not belong together.
 
-    limit: questions, None for all. profile: its settings as JSON. models: role -> name, which for a local model tells its
-    weights apart. prompts: name -> hash of its template. questions: hash over all questions with their references. seed: of the
-    options' order.
+    limit: questions, None for all. profile: its settings as JSON. models: role (or "reasoner answer", for an adapter) ->
+    name, which for what is in a folder tells its weights apart. prompts: name -> hash of its template. questions: hash over
+    all questions with their references. seed: of the options' order.
     """
 
     bench: str
@@ -116,6 +116,15 @@ class RunFolder:
         if kept != content:
             _replace(file, kept)
         return samples
+
+
+def samples_in(path: Path) -> list[Sample]:
+    """Every sample of a finished run's folder. Raises DataError where it holds none, or a line that is no sample."""
+    file = path / "samples.jsonl"
+    try:
+        return list(_read(file, file.read_bytes()))
+    except OSError as error:
+        raise DataError(f"{file}: cannot be read ({error.strerror}). Give the folder of a run.") from None
 
 
 def _read(file: Path, content: bytes) -> Iterator[Sample]:

@@ -25,6 +25,8 @@ from espresso import profiles
 from espresso.cache import Cache
 from espresso.errors import DataError, EspressoError
 from espresso.models import Picture, Roles, connect
+from espresso.models.local import fingerprint
+from espresso.profiles import Profile
 from espresso.schema import Question, Record
 from eval.asking import Asking, Strategy
 from eval.benches import Bench, bench
@@ -64,7 +66,7 @@ def run(
     split: str = "test",
     limit: int | None = None,
     strategy: Strategy = "selector",
-    profile: str | Path | None = None,
+    profile: str | Path | Profile | None = None,
     seed: int = 0,
     out: Path | None = None,
     roles: Roles | None = None,
@@ -72,9 +74,9 @@ def run(
 ) -> Summary:
     """Run a benchmark, or go on with a run that was interrupted; returns its numbers.
 
-    limit: the first so many questions. profile: a name or file; None is ESPRESSO_PROFILE, else `tiny`. seed: of the order in
-    which options are shown. out: the run's folder, runs/<bench>-<split>-<profile>-<strategy>-<limit> by default. roles:
-    connected models to use in place of the profile's.
+    limit: the first so many questions. profile: itself, its name or file; None is ESPRESSO_PROFILE, else `tiny`. seed: of the
+    order in which options are shown. out: the run's folder, runs/<bench>-<split>-<profile>-<strategy>-<limit> by default.
+    roles: connected models to use in place of the profile's.
 
     A question that cannot be answered is kept as an error, counts as wrong, and is asked again when the run is gone on with.
     Raises DataError for a benchmark, split, strategy or limit that does not exist and for a folder that holds something else,
@@ -82,7 +84,8 @@ def run(
     """
     chosen = bench(name)
     _check(chosen, name, split, limit, strategy)
-    settings = profiles.load(profile or os.environ.get("ESPRESSO_PROFILE") or "tiny")
+    named = profile or os.environ.get("ESPRESSO_PROFILE") or "tiny"
+    settings = named if isinstance(named, Profile) else profiles.load(named)
     models = roles or connect(settings)
     _load(models, strategy)
     questions = chosen.questions(split, limit, lambda done, total: on_progress(Progress("making clips", done, total)))
@@ -93,7 +96,7 @@ def run(
         strategy=strategy,
         seed=seed,
         profile=settings.model_dump(mode="json"),
-        models={role: getattr(models, role).name for role in ("captioner", "selector", "reasoner")},
+        models={role: getattr(models, role).name for role in ("captioner", "selector", "reasoner")} | _adapters(settings),
         prompts=_prompt_hashes(settings.prompts),
         questions=_hash(questions),
     )
@@ -165,7 +168,8 @@ def _check(chosen: Bench, name: str, split: str, limit: int | None, strategy: st
 
 def _load(models: Roles, strategy: Strategy) -> None:
     """Load the models that the strategy needs, before clips are made for them. Raises ModelError."""
-    for model in (models.reasoner, *((models.captioner, models.selector) if strategy == "selector" else ())):
+    selects = strategy in ("selector", "oracle-captions")
+    for model in (models.reasoner, *((models.captioner, models.selector) if selects else ())):
         _ = model.context_length
 
 
@@ -174,6 +178,12 @@ def _prompt_hashes(style: prompts.Style) -> dict[str, str]:
     blank = {"picture": Picture(np.zeros((1, 1, 3), np.uint8)), "time": 0.0}
     about = {"question": "", "frames": [], "options": [], "evidence": "", "captions": [], "budget": 1, "frame": blank}
     return {name: prompts.render(name, style=style, **about).hash for name in ("caption", "select", "evidence", "answer")}
+
+
+def _adapters(settings: Profile) -> dict[str, str]:
+    """Tell the weights of the reasoner's adapters apart, where they are folders here."""
+    folders = {f"reasoner {stage}": Path(source) for stage, source in settings.reasoner.adapters.items()}
+    return {stage: f"{folder.name}@{fingerprint(folder)}" for stage, folder in folders.items() if folder.is_dir()}
 
 
 def _hash(questions: Sequence[Question]) -> str:

@@ -80,14 +80,25 @@ class Stage(Settings):
     epochs: float = Field(default=1.0, gt=0)
 
 
+Evidence = Literal["truth", "predicted", "mix", "none", "joint"]
+
+
 class AnswerStage(Stage):
     """The second stage.
 
-    evidence: what its prompts hold: the reference, the first stage's own words, or half of each; `none` is a single stage, which
-    learns to answer straight from the frames.
+    evidence: what its prompts hold: the reference, the first stage's own words, or half of each. Two more make it a single stage
+    with an adapter of its own, to compare with: `none` learns to answer straight from the frames; `joint` learns evidence and,
+    from the reference, answer at once, and serves as both. first: folder of the first stage's adapter, else `evidence` in
+    `output`.
     """
 
-    evidence: Literal["truth", "predicted", "mix", "none"] = "truth"
+    evidence: Evidence = "truth"
+    first: Path | None = None
+
+    @property
+    def goes_on(self) -> bool:
+        """Whether a first stage comes before it."""
+        return self.evidence not in ("none", "joint")
 
 
 class LoraConfig(Settings):

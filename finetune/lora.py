@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import logging
 import re
+import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -28,6 +29,7 @@ from espresso.models.engine import best_dtype
 from espresso.models.reader import Reader
 from finetune.config import LoraConfig, Stage
 from finetune.data import Collator, Row
+from finetune.grouping import Grouped, length
 
 logger = logging.getLogger(__name__)
 _TORCH_CANNOT_WRITE = re.compile("PytorchStreamWriter|inline_container|unexpected pos")
@@ -71,7 +73,7 @@ def train(
     not fit the base or changes nothing.
     """
 
-    def fresh() -> SFTTrainer:
+    def fresh() -> LoraTrainer:
         return trainer(config, stage, base, rows, held_out, checkpoints, first=first, steps=steps)
 
     # A trainer that has evaluated no longer shares gradients between processes: what is measured before is another one.
@@ -80,7 +82,7 @@ def train(
     try:
         made.train(resume_from_checkpoint=get_last_checkpoint(str(checkpoints)))
         after = _measured(made) if held_out else {}
-        made.save_model(str(out))
+        _save(made, out)
     except (OSError, SafetensorError, RuntimeError) as error:
         if isinstance(error, RuntimeError) and not _TORCH_CANNOT_WRITE.search(str(error)):
             raise
@@ -89,6 +91,17 @@ def train(
     changed, merged = _looked_at(made.accelerator.unwrap_model(made.model), made.data_collator, rows[:FIXED_ROWS])
     history = tuple((entry["step"], entry["loss"]) for entry in made.state.log_history if "loss" in entry)
     return Trained(made.state.global_step, before, after, history, changed, merged)
+
+
+class LoraTrainer(SFTTrainer):
+    """TRL's trainer, its rows in a given order."""
+
+    def __init__(self, *args: Any, order: Grouped, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.order = order
+
+    def _get_train_sampler(self, *_: Any) -> Grouped:
+        return self.order
 
 
 def trainer(
@@ -101,17 +114,18 @@ def trainer(
     *,
     first: Path | None = None,
     steps: int | None = None,
-) -> SFTTrainer:
+) -> LoraTrainer:
     """TRL's trainer over our rows; see `train`."""
     set_seed(config.seed)
     reader = Reader(base, sees=True)
-    return SFTTrainer(
+    return LoraTrainer(
         adapted(config, base, first),
         arguments(config, stage, checkpoints, steps),
         data_collator=Collator(reader, style=config.prompts, size=config.frame_size, max_length=config.max_length),
         train_dataset=_dataset(rows),
         eval_dataset=_dataset(held_out) if held_out else None,
         processing_class=reader.processor,
+        order=Grouped([length(row, config.frame_size) for row in rows], config.batch, config.seed),
     )
 
 
@@ -190,6 +204,17 @@ def _targets(model: PreTrainedModel, *, vision: bool) -> str:
     head = model.get_output_embeddings()
     every = (path for path, module in model.named_modules() if isinstance(module, nn.Linear) and module is not head)
     return "|".join(re.escape(path) for path in every)
+
+
+def _save(trainer: SFTTrainer, out: Path) -> None:
+    """Write the adapter, weights and config, without the copy of the tokenizer and the template of a card that TRL adds."""
+    part = out.with_name(f"{out.name}.part")
+    trainer.save_model(str(part))
+    if trainer.accelerator.is_main_process:
+        out.mkdir(parents=True, exist_ok=True)
+        for file in part.glob("adapter_*"):
+            file.replace(out / file.name)
+        shutil.rmtree(part)
 
 
 def _measured(trainer: SFTTrainer) -> dict[str, float]:

@@ -30,8 +30,8 @@ def finetune(config: LoraConfig, stage: StageName, *, steps: int | None = None) 
     steps: how many, of as many examples as they need, instead of the config's epochs. The same command goes on where it was
     interrupted. Raises DataError or ModelError with what is wrong and what to do.
     """
-    out, first = config.output / stage, config.output / "evidence"
-    goes_on = stage == "answer" and config.answer.evidence != "none"
+    out, first = config.output / stage, config.answer.first or config.output / "evidence"
+    goes_on = stage == "answer" and config.answer.goes_on
     base = fetch(config.model)
     base_digest = lineage.digest(Path(base))
     if goes_on:
@@ -87,17 +87,19 @@ def finetune(config: LoraConfig, stage: StageName, *, steps: int | None = None) 
 
 
 def rows(config: LoraConfig, stage: StageName, examples: Sequence[Example], predicted: dict[str, str]) -> list[Row]:
-    """A row an example. predicted: the first stage's words for those that `own` names."""
+    """A row an example, two where both stages are learnt at once. predicted: the first stage's words for what `own` names."""
     if stage == "evidence":
         return [Row(example) for example in examples]
     if config.answer.evidence == "none":
         return [Row(example, "") for example in examples]
+    if config.answer.evidence == "joint":
+        return [row for example in examples for row in (Row(example), Row(example, example.evidence))]
     return [Row(example, predicted.get(example.id, example.evidence)) for example in examples]
 
 
 def own(config: LoraConfig, examples: Sequence[Example]) -> list[Example]:
     """The examples whose second stage reads the first one's own words; for `mix` half of them, drawn with the config's seed."""
-    share = {"none": 0.0, "truth": 0.0, "mix": 0.5, "predicted": 1.0}[config.answer.evidence]
+    share = {"mix": 0.5, "predicted": 1.0}.get(config.answer.evidence, 0.0)
     drawn = np.random.default_rng(config.seed).random(len(examples)) < share
     return [example for example, mine in zip(examples, drawn, strict=True) if mine]
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[1]
-FLOORS = {"espresso": 0, "prompts": 1, "agents": 2, "finetune": 3, "eval": 3, "espresso.cli": 4}
+FLOORS = {"espresso": 0, "prompts": 1, "agents": 2, "eval": 3, "finetune": 4, "espresso.cli": 5}
 DOORS = {"espresso/__init__.py"}
 
 

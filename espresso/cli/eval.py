@@ -32,7 +32,8 @@ def run(
     split: str = typer.Option("test", help="Which of its questions."),
     limit: int | None = typer.Option(None, help="The first so many questions, else all."),
     strategy: str = typer.Option(
-        "selector", help="How core frames are found: selector, uniform, all, blind, or oracle from truth."
+        "selector",
+        help="How core frames are found: selector, uniform, all, blind; from truth: oracle, oracle-captions, oracle-evidence.",
     ),
     profile: str | None = typer.Option(
         None, help="Which models answer: a name or a TOML file, else ESPRESSO_PROFILE, else tiny."

@@ -37,7 +37,9 @@ def evidence(
 @app.command()
 def answer(
     config: Annotated[Path, typer.Argument(help="The config that the first stage was trained with.")],
-    source: Annotated[str | None, typer.Option("--evidence", help="Whose evidence: truth, predicted, mix or none.")] = None,
+    source: Annotated[
+        str | None, typer.Option("--evidence", help="Whose evidence: truth, predicted, mix, none or joint.")
+    ] = None,
     steps: Annotated[int | None, typer.Option(min=1, help="Stop after so many steps, instead of the config's epochs.")] = None,
     output: Annotated[Path | None, typer.Option(help="Folder of both adapters, instead of the config's.")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print the adapter's lineage as one JSON document.")] = False,
@@ -92,6 +94,36 @@ def check(
             f"{each.stage}: {each.same:.1%} of {each.n} replies are the same here and there; "
             f"the served adapter changes {each.changed:.1%} of the base's"
         )
+
+
+@app.command()
+def ablate(
+    config: Annotated[Path, typer.Argument(help="A YAML file such as finetune/configs/tiny.yaml, learning from the world.")],
+    seeds: Annotated[int, typer.Option(min=1, help="How often each variant is trained.")] = 3,
+    rows: Annotated[int, typer.Option(min=1, help="Questions that a stage learns from.")] = 8000,
+    limit: Annotated[int, typer.Option(min=1, help="Test questions asked of each.")] = 420,
+    profile: Annotated[str, typer.Option(help="Who captions and selects, a name or a TOML file.")] = "tiny",
+    output: Annotated[Path | None, typer.Option(help="Folder of trainings and runs, else beside the config's output.")] = None,
+) -> None:
+    """Train and ask the reasoner with and without each part of the method; prints a table. The same command goes on."""
+    from rich.console import Console
+
+    from espresso import profiles
+    from finetune.ablate import ablate as run
+    from finetune.ablate import table
+    from finetune.config import LoraConfig, read
+
+    settings = read(config, LoraConfig)
+    found = run(
+        settings,
+        profiles.load(profile),
+        seeds=seeds,
+        rows=rows,
+        limit=limit,
+        folder=output or settings.output.with_name(f"{settings.output.name}-ablation"),
+        on_progress=Console(stderr=True).print,
+    )
+    typer.echo(table(found))
 
 
 @app.command()

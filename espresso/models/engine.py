@@ -61,12 +61,15 @@ class Engine:
             self._add_adapter(name, folder)
 
     def _add_adapter(self, name: str, source: str) -> None:
-        if self._adapted:
-            self.model.load_adapter(source, adapter_name=name)
-            return
         from peft import PeftModel  # noqa: PLC0415 - takes a second, which a bare model need not wait
 
-        self.model = PeftModel.from_pretrained(self.model, source, adapter_name=name).eval()
+        try:
+            if self._adapted:
+                self.model.load_adapter(source, adapter_name=name)
+            else:
+                self.model = PeftModel.from_pretrained(self.model, source, adapter_name=name).eval()
+        except RuntimeError as error:  # PyTorch's, over two lines or two hundred
+            raise ValueError(f"the adapter {source} was made for another model: {str(error).splitlines()[0]}") from error
         self._adapted = True
 
     @cached_property

@@ -82,7 +82,7 @@ class LocalModel:
         self._waiting: defaultdict[_Wish, list[_Request]] = defaultdict(list)
         self._queueing = threading.Lock()
         self._worker = ThreadPoolExecutor(1, thread_name_prefix="local-model")
-        self.name = f"{self._folder.name}@{_fingerprint(self._folder)}" if self._folder else self._source
+        self.name = f"{self._folder.name}@{fingerprint(self._folder)}" if self._folder else self._source
 
     @property
     def context_length(self) -> int:
@@ -241,7 +241,7 @@ def _batches(entries: Sequence[_Counted], max_tokens: int) -> Iterator[list[_Cou
         yield batch
 
 
-def _fingerprint(folder: Path) -> str:
+def fingerprint(folder: Path) -> str:
     """Return eight hex digits that change when the weights do, from the sizes and the first MiB of each file."""
     digest = hashlib.sha256()
     for file in sorted([*folder.glob("*.safetensors"), folder / "config.json"]):

@@ -42,17 +42,24 @@ class Roles:
 
 
 def connect(profile: Profile) -> Roles:
-    """Bring a profile's models to hand; nothing is loaded or asked before it is used. Roles that say the same share one model.
+    """Bring a profile's models to hand; nothing is loaded or asked before it is used.
 
-    Raises ProfileError where a key that the profile names is not set in the environment.
+    Roles that differ in nothing but adapters share one model. Raises ProfileError where a key that the profile names is not set
+    in the environment, and where two roles mean different adapters by one name.
     """
-    models: dict[str, ChatModel] = {}
+    roles = [role for role in (profile.captioner, profile.selector, profile.reasoner, profile.judge) if role]
+    shared: dict[str, Role] = {}
+    for role in roles:
+        held = shared.setdefault(_bare(role), role)
+        if clash := next((name for name, path in role.adapters.items() if held.adapters.get(name, path) != path), None):
+            raise ProfileError(
+                f"profile {profile.name}: two roles of {role.model} have an adapter {clash!r}. Rename one of them."
+            )
+        shared[_bare(role)] = held.model_copy(update={"adapters": held.adapters | role.adapters})
+    models = {key: _model(role, profile) for key, role in shared.items()}
 
     def model(role: Role) -> ChatModel:
-        key = role.model_dump_json()
-        if key not in models:
-            models[key] = _model(role, profile)
-        return models[key]
+        return models[_bare(role)]
 
     return Roles(
         captioner=model(profile.captioner),
@@ -61,6 +68,11 @@ def connect(profile: Profile) -> Roles:
         judge=model(profile.judge) if profile.judge else None,
         adapters={stage: stage for stage in profile.reasoner.adapters},
     )
+
+
+def _bare(role: Role) -> str:
+    """What two roles must have in common to share a model."""
+    return role.model_dump_json(exclude={"adapters"})
 
 
 def _model(role: Role, profile: Profile) -> ChatModel:

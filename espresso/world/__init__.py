@@ -11,9 +11,9 @@ from espresso.world.draw import render
 from espresso.world.make import COMMENT, demo_clip, load, make, questions_of
 from espresso.world.plan import story
 from espresso.world.stage import sprites
-from espresso.world.story import Beat, Motif, Story
+from espresso.world.story import NOTHING, Beat, Motif, Story
 
 __all__ = [
-    "COMMENT", "SPLITS", "Beat", "Motif", "Split", "Story",
+    "COMMENT", "NOTHING", "SPLITS", "Beat", "Motif", "Split", "Story",
     "demo_clip", "load", "make", "questions_of", "render", "sprites", "story",
 ]  # fmt: skip

@@ -22,6 +22,10 @@ class Bench(Protocol):
         """Load the first `limit` questions of a split, or all; where clips are made first, `on_clip` hears (done, all)."""
         ...
 
+    def caption(self, visual: str, time: float) -> str:
+        """What is truly seen in a visual at a time in seconds. Raises DataError where that is not known."""
+        ...
+
     def facts(self, question: Question, answer: Answer) -> list[bool]:
         """Whether each fact that the answer's evidence tells is true; empty where it tells none or the truth is not known."""
         ...

@@ -60,6 +60,11 @@ def facts(question: Question, answer: Answer) -> list[bool]:
     ]
 
 
+def caption(visual: str, time: float) -> str:
+    """What is truly seen in a clip at a time in seconds, in the words that the captioner learnt."""
+    return next((act["fact"] for act in _acts(visual) if act["start"] <= time <= act["end"]), world.NOTHING)
+
+
 @lru_cache(maxsize=64)
 def _acts(visual: str) -> list[dict[str, Any]]:
     """Read what truly happens in a clip from the file beside it."""

@@ -91,8 +91,7 @@ def build(config: TinyConfig, tokens: Qwen2Tokenizer) -> PreTrainedModel:
     }
     rope = {"rope_type": "default", "rope_theta": 10000.0}
     if config.role == "selector":
-        wide = config.hidden**-0.5
-        return _mimetic(Qwen2ForCausalLM(Qwen2Config(**text, rope_parameters=rope, initializer_range=wide)))
+        return _mimetic(Qwen2ForCausalLM(Qwen2Config(**text, rope_parameters=rope)))
     half = config.hidden // config.heads // 2
     rows = half // 4  # time, height and width share the rotary half dimensions, as 16:24:24 of 64 in Qwen2-VL
     sections = [half - 2 * ((half - rows) // 2), (half - rows) // 2, (half - rows) // 2]
@@ -111,7 +110,7 @@ def build(config: TinyConfig, tokens: Qwen2Tokenizer) -> PreTrainedModel:
     }
     reading = {**text, "rope_parameters": {**rope, "mrope_section": sections}}
     settings = Qwen2VLConfig(text_config=reading, vision_config=seeing, tie_word_embeddings=True, **special)
-    return Qwen2VLForConditionalGeneration(settings)
+    return _mimetic(Qwen2VLForConditionalGeneration(settings))
 
 
 _VISION = ("vision_start", "vision_end")
@@ -120,11 +119,15 @@ _VISION = ("vision_start", "vision_end")
 def _mimetic(model: PreTrainedModel) -> PreTrainedModel:
     """Let every head begin by attending to tokens like its own: keys equal queries.
 
-    Trockman and Kolter, Mimetic Initialization of Self-Attention Layers, 2023. What the selector has to learn is to find a
-    question's names again in captions; the model that sees learnt to look at its picture later with it (docs/LOG.md).
+    Trockman and Kolter, Mimetic Initialization of Self-Attention Layers, 2023; with weights wide enough for that to show. What a
+    text model of ours has to learn first is to find a name or a time again (docs/LOG.md).
     """
+    decoder = model.get_decoder()
     with torch.no_grad():
-        for layer in model.model.layers:
+        for weights in decoder.parameters():
+            if weights.ndim == 2:
+                weights.normal_(std=decoder.config.hidden_size**-0.5)
+        for layer in decoder.layers:
             attention = layer.self_attn
             keys = attention.k_proj.weight.view(-1, attention.head_dim, attention.k_proj.in_features)
             keys = keys.repeat_interleave(attention.num_key_value_groups, dim=0)

@@ -11,12 +11,14 @@ from pydantic import BaseModel, ConfigDict
 class TinyConfig(BaseModel):
     """How one tiny model is built and trained.
 
-    role: `vlm` (captioner and reasoner in one Qwen2-VL) or `selector` (a Qwen2 text model). batches: how many to learn from;
-    processes of one run share them, each step takes one a process. start: folder of a finished model to go on from, with another
-    seed for other batches; None starts from random weights. prompt_weight: how much the prompt's own words count in the loss
-    beside the reply: a reply holds a handful of telling tokens, that a name in the question comes again in a caption is learnt
-    from the prompt far sooner. noise: share of the reply's words shown wrongly, see `finetune.tiny.forward.Learner`. Sizes are
-    those of the architecture's own config; the defaults keep each model under 12 MB as float32 safetensors.
+    role: `vlm` (captioner and base of the reasoner in one Qwen2-VL) or `selector` (a Qwen2 text model). batches: how many to
+    learn from; processes of one run share them, each step takes one a process. start: folder of a finished model to go on
+    from, with another seed for other batches; None starts from random weights. tower: folder of a model whose vision tower is
+    taken over and stays as it is, as LLaVA's does. reports_after: share of the batches that come before reports from
+    pictures. prompt_weight: how much the prompt's own words count in the loss beside the reply: a reply holds a handful of
+    telling tokens, that a name in the question comes again in a caption is learnt from the prompt far sooner. noise: share of
+    a caption's words shown wrongly, see `finetune.tiny.data.misled`. Sizes are those of the architecture's own config; the
+    defaults keep each model under 12 MB as float32 safetensors.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -25,7 +27,9 @@ class TinyConfig(BaseModel):
     output: Path
     checkpoints: Path
     start: Path | None = None
+    tower: Path | None = None
     batches: int
+    reports_after: float = 0.25
     learning_rate: float
     warmup: float = 0.03
     prompt_weight: float = 0.3
@@ -47,6 +51,6 @@ class TinyConfig(BaseModel):
     vision_heads: int = 4
 
     caption_batch: int = 64
+    report_batch: int = 24
     text_batch: int = 48
-    question_batch: int = 24
     selector_batch: int = 24

@@ -1,16 +1,18 @@
 """Training batches for the tiny models, drawn from the world's train split as they are needed: no sample is seen twice.
 
-An item of the datasets is a whole batch of one kind, so that no short caption is padded to the length of a question:
+An item of the datasets is a whole batch of one kind, so that no short caption is padded to the length of a report:
 - captions: one frame, some in black and white -> what it shows;
-- texts: question and evidence in words -> the answer, for the reading that needs no pictures;
-- questions: core frames (some missing, some to spare) -> evidence, then the answer, in one conversation.
-The prompts are the very templates that inference uses. Options are not shown: inference weighs each as the reply (profile `tiny`,
-`choose = "texts"`), which a model this small learns in a hundredth of the time that it needs for letters (docs/LOG.md).
+- reports: several frames with their times -> what each shows, or those that show something that is named;
+- texts: the same reports of captions instead of pictures, from which copying is learnt soonest;
+- selections: captions in time order and a question -> the numbers of the needed frames.
+The model that sees meets no question of the fourteen tasks, no evidence and no answer: those are what the two stages of LoRA
+teach, and what they are worth could not be measured on a base that knew them (docs/LOG.md).
 """
 
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import cast
 
@@ -23,7 +25,7 @@ from transformers import Qwen2Tokenizer
 import prompts
 from agents.select import changed
 from espresso.models.chat import Message, Picture
-from espresso.world import Motif, Story, render, story
+from espresso.world import Story, render, story
 from espresso.world.cast import COLOURS, SHAPES, VEHICLES
 from finetune.tiny.config import TinyConfig
 
@@ -78,13 +80,8 @@ MISREAD = 0.1
 """Share of captions that the selector meets misread; the captioner errs about as often on things it has never seen."""
 
 
-def evidence(frames: list[Shown], facts: set[str]) -> str:
-    """What those frames show of those facts, with their times: the text of stage 1."""
-    return " ".join(f"{frame.time:.1f}s: {frame.fact}." for frame in frames if frame.fact in facts) or "nothing seen."
-
-
 class TinyBatches(Dataset[Batch]):
-    """Batches for the model that sees (role `vlm`). Seeing comes first; questions need it."""
+    """Batches for the model that sees (role `vlm`). Seeing and copying come first; a report needs both."""
 
     def __init__(self, config: TinyConfig, tokens: Qwen2Tokenizer) -> None:
         self.config, self.tokens = config, tokens
@@ -93,14 +90,12 @@ class TinyBatches(Dataset[Batch]):
         return self.config.batches
 
     def __getitem__(self, index: int) -> Batch:
-        progress = index / self.config.batches
-        captions, texts, asked = (0.35, 0.1, 0.55) if self.config.start or progress > 0.65 else (1.0, 0.0, 0.0)
+        beginning = index < self.config.batches * self.config.reports_after
+        captions, texts, reports = (0.4, 0.6, 0.0) if beginning else (0.2, 0.3, 0.5)
         # Eight batches in a row are of one kind, so that processes that share a step finish it together.
-        kind = np.random.default_rng([self.config.seed, index // 8]).choice(3, p=[captions, texts, asked])
+        kind = np.random.default_rng([self.config.seed, index // 8]).choice(3, p=[captions, texts, reports])
         rng = np.random.default_rng([self.config.seed, 1, index])
-        if kind == 0:
-            return self._captions(rng)
-        return self._texts(rng) if kind == 1 else self._questions(rng)
+        return self._captions(rng) if kind == 0 else self._reports(rng, seen=kind == 2)
 
     def _story(self, rng: np.random.Generator) -> Story:
         return story("train", int(rng.integers(TRAIN_STORIES)))
@@ -110,57 +105,46 @@ class TinyBatches(Dataset[Batch]):
         while len(rows) < self.config.caption_batch:
             told = self._story(rng)
             for _ in range(4):
-                beat = told.beats[rng.integers(len(told.beats))]
-                time = rng.uniform(beat.start, beat.end) if rng.random() < 0.8 else rng.uniform(0, told.duration)
-                frame = show(told, float(time), self.config.image_size)
+                frame = show(told, self._time(rng, told), self.config.image_size)
                 if rng.random() < 0.4 and "turns" not in frame.fact:
                     frame = colourless(frame)
                 prompt = prompts.render("caption", style="tiny", frame={"picture": Picture(frame.pixels)})
                 rows.append(((*prompt.messages, Message("assistant", (frame.fact,))), frozenset()))
-        return collate(rows[: self.config.caption_batch], self.tokens)
+        return misled(rng, collate(rows[: self.config.caption_batch], self.tokens), self.config.noise)
 
-    def _texts(self, rng: np.random.Generator) -> Batch:
+    def _reports(self, rng: np.random.Generator, *, seen: bool) -> Batch:
+        count = self.config.report_batch if seen else self.config.text_batch
         rows: list[Row] = []
-        while len(rows) < self.config.text_batch:
+        while len(rows) < count:
             told = self._story(rng)
-            for motif, needed in zip(told.motifs, told.needed, strict=True):
-                beats = [told.beats[i] for i in needed]
-                said = " ".join(f"{rng.uniform(b.start, b.end):.1f}s: {b.fact}." for b in beats)
-                rows.append(_answered(motif, [], said, learn_evidence=False))
-        return collate(rows[: self.config.text_batch], self.tokens)
+            for _ in range(4):
+                times = sorted(self._time(rng, told) for _ in range(rng.integers(1, 6)))
+                rows.append((_report(rng, told, times, self.config.image_size if seen else None), frozenset()))
+        return collate(rows[:count], self.tokens)
 
-    def _questions(self, rng: np.random.Generator) -> Batch:
-        rows: list[Row] = []
-        while len(rows) < self.config.question_batch:
-            told = self._story(rng)
-            for motif, needed in zip(told.motifs, told.needed, strict=True):
-                frames = self._frames(rng, told, needed)
-                said = evidence(frames, {told.beats[i].fact for i in needed})
-                rows.append(_answered(motif, frames, said, learn_evidence=True))
-        return collate(rows[: self.config.question_batch], self.tokens)
-
-    def _frames(self, rng: np.random.Generator, told: Story, needed: tuple[int, ...]) -> list[Shown]:
-        """The needed frames, now and then without one, now and then with others, as a selector hands them over."""
-        kept = [i for i in needed if rng.random() > 0.04]
-        times = [rng.uniform(told.beats[i].start, told.beats[i].end) for i in kept]
-        times += list(rng.uniform(0, told.duration, rng.choice(4, p=[0.6, 0.2, 0.14, 0.06])))
-        return [show(told, float(time), self.config.image_size) for time in sorted(times)]
+    def _time(self, rng: np.random.Generator, told: Story) -> float:
+        """Draw a time, four times in five one at which something happens."""
+        beat = told.beats[rng.integers(len(told.beats))]
+        return float(rng.uniform(beat.start, beat.end) if rng.random() < 0.8 else rng.uniform(0, told.duration))
 
 
-def _answered(motif: Motif, frames: list[Shown], said: str, *, learn_evidence: bool) -> Row:
-    """A whole conversation; an evidence turn that is not to be learnt is a user's turn as far as the loss goes."""
-    shown = [{"picture": Picture(frame.pixels), "time": frame.time} for frame in frames]
-    prompt = prompts.render("answer", style="tiny", frames=shown, question=motif.text, evidence=said, options=[])
-    messages = prompt.messages if learn_evidence else tuple(_unlearnt(message) for message in prompt.messages)
-    return (*messages, Message("assistant", (motif.answer,))), frozenset()
-
-
-class _Unlearnt(Message):
-    """An assistant's turn that is given, not learnt."""
-
-
-def _unlearnt(message: Message) -> Message:
-    return _Unlearnt(message.role, message.content) if message.role == "assistant" else message
+def _report(rng: np.random.Generator, told: Story, times: Sequence[float], size: int | None) -> tuple[Message, ...]:
+    """A request for what is seen, always or where a word or a name comes in. size: None shows captions instead of pictures."""
+    facts = [told.caption(time) for time in times]
+    words = str(rng.choice(facts)).split()
+    start = int(rng.integers(len(words)))
+    named = " ".join(words[start : start + int(rng.integers(1, 3))])
+    if rng.random() < 0.2:
+        named = f"{rng.choice(list(COLOURS))} {rng.choice(list(SHAPES))}"
+    asked = "" if rng.random() < 0.3 else named
+    prompt: list[str | Picture] = []
+    for time, fact in zip(times, facts, strict=True):
+        prompt += [f"{time:.1f}", Picture(show(told, time, size).pixels) if size else f" {fact}\n"]
+    reply = " ".join(
+        f"{time:.1f}s: {fact}." for time, fact in zip(times, facts, strict=True) if f" {asked} ".lstrip() in f" {fact} "
+    )
+    request = (*prompt, f"\nreport {asked}".rstrip()) if size else ("".join(map(str, prompt)) + f"report {asked}".rstrip(),)
+    return Message("user", request), Message("assistant", (reply or "nothing seen.",))
 
 
 class SelectorBatches(Dataset[Batch]):
@@ -267,6 +251,18 @@ def collate(rows: list[Row], tokens: Qwen2Tokenizer) -> Batch:
     return batch
 
 
+def misled(rng: np.random.Generator, batch: Batch, share: float) -> Batch:
+    """Show a share of the reply's words wrongly when the next ones are learnt.
+
+    A model that trusts "red" never says "red star", a pair that no training clip shows, whatever it sees. Only for captions: a
+    time cannot be copied after a wrong digit.
+    """
+    ids, reply = batch["input_ids"], batch["labels"] != -100
+    said = ids[reply].numpy()
+    shown = np.where(rng.random(len(said)) < share, rng.permutation(said), said)
+    return batch | {"input_ids": ids.masked_scatter(reply, torch.from_numpy(shown))}
+
+
 _LISTED = re.compile(r" (\d+)$")
 _LINE_END = re.compile(r"(?<=[0-9])(?=\n)")  # tokens never reach over such a place, so a text may be cut there
 
@@ -285,7 +281,7 @@ def _pieces(row: tuple[Message, ...]) -> list[tuple[str | Picture, bool]]:
     """The chat template's text cut at pictures and turns, each with whether it is learnt."""
     pieces: list[tuple[str | Picture, bool]] = []
     for message in row:
-        learnt = message.role == "assistant" and not isinstance(message, _Unlearnt)
+        learnt = message.role == "assistant"
         pieces.append((f"<|im_start|>{message.role}\n", False))
         for part in message.content:
             if isinstance(part, Picture):

@@ -19,16 +19,14 @@ class Learner(torch.nn.Module):
     """A tiny model as the Trainer sees it: a batch in, its loss out. Its checkpoints hold each weight once, under one name.
 
     Beside the reply it learns the prompt's text (as much as `prompt_weight` says) and, through a head that is thrown away,
-    whether each listed number is right: many signals a row where the reply has one or two. `noise` is the share of the reply's
-    words that are shown wrongly when the next ones are learnt: a model that trusts "red" never says "red star", a pair that no
-    training clip shows, whatever it sees.
+    whether each listed number is right: many signals a row where the reply has one or two.
     """
 
     _keys_to_ignore_on_save = ("model.lm_head.weight",)  # the Trainer asks for this, and then for `tie_weights`, when it resumes
 
-    def __init__(self, model: PreTrainedModel, *, prompt_weight: float, noise: float) -> None:
+    def __init__(self, model: PreTrainedModel, *, prompt_weight: float) -> None:
         super().__init__()
-        self.model, self.prompt_weight, self.noise = model, prompt_weight, noise
+        self.model, self.prompt_weight = model, prompt_weight
         self.mark = torch.nn.Linear(model.config.get_text_config().hidden_size, 1)
 
     def forward(
@@ -41,13 +39,10 @@ class Learner(torch.nn.Module):
         patches: torch.Tensor | None = None,
     ) -> dict[str, torch.Tensor]:
         """Reply, prompt and marks together, under the key `loss`."""
-        reply = labels != -100
-        said = labels[reply]
-        shown = torch.where(torch.rand(said.shape) < self.noise, said[torch.randperm(len(said))], said)
-        hidden = read(self.model, input_ids.masked_scatter(reply, shown), attention_mask, position_ids, patches)
+        hidden = read(self.model, input_ids, attention_mask, position_ids, patches)
         total = loss(self.model, hidden, labels)
         if self.prompt_weight:
-            prompt = ~reply & attention_mask.bool() & (input_ids != getattr(self.model.config, "image_token_id", -1))
+            prompt = (labels == -100) & attention_mask.bool() & (input_ids != getattr(self.model.config, "image_token_id", -1))
             total = total + self.prompt_weight * loss(self.model, hidden, input_ids.masked_fill(~prompt, -100))
         listed = marks != -100
         if listed.any():

@@ -42,12 +42,14 @@ def train(config: TinyConfig) -> Path:
     model = build.build(config, processor.tokenizer)
     if config.start:
         model = type(model).from_pretrained(config.start)
+    if config.tower:
+        model.model.visual = type(model).from_pretrained(config.tower).model.visual.requires_grad_(False)
     model.set_attn_implementation("eager")  # its backward is faster than SDPA's on a CPU at these lengths
     batches: Dataset[Batch] = (TinyBatches if config.role == "vlm" else SelectorBatches)(config, processor.tokenizer)
     processes = int(os.environ.get("WORLD_SIZE", "1"))
     steps = config.batches // processes
     trainer = TinyTrainer(
-        forward.Learner(model, prompt_weight=config.prompt_weight, noise=config.noise),
+        forward.Learner(model, prompt_weight=config.prompt_weight),
         TrainingArguments(
             output_dir=str(config.checkpoints),
             max_steps=steps,

@@ -112,6 +112,15 @@ def test_given_core_frames_are_those_shown_nearest_to_their_times(ask, roles):
     assert len(pictures(roles.reasoner.asked[0])) == 2
 
 
+@pytest.mark.parametrize("strategy", ["selector", "uniform"])
+def test_evidence_that_is_given_is_answered_from_and_not_asked_for(ask, roles, strategy):
+    answer = ask(strategy=strategy, evidence=" The square leaves. ")
+    assert "evidence" not in nodes(answer)
+    assert answer.evidence.text == "The square leaves."
+    (prompt,) = roles.reasoner.asked
+    assert "The square leaves." in "".join(part for message in prompt for part in message.content if isinstance(part, str))
+
+
 def test_neighbours_with_equal_captions_are_read_once_by_the_one_in_their_middle(ask, roles, says):
     roles.captioner = says("a red square", "a red square", "a red square", "a blue one", "a blue one", "a red square")
     roles.selector = says('{"frames": [1, 2, 3]}')

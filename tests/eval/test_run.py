@@ -63,6 +63,25 @@ def test_the_oracle_finds_every_core_frame_and_says_that_it_was_one(roles):
     assert {row["answer"]["strategy"] for row in rows(summary)} == {"oracle"}
 
 
+def test_true_captions_replace_the_captioner_and_nothing_else(roles):
+    summary = run("world", limit=LIMIT, strategy="oracle-captions", roles=roles)
+    assert not roles.captioner.asked
+    assert roles.selector.asked
+    for row in rows(summary):
+        acts = json.loads(Path(row["question"]["visuals"][0]).with_suffix(".json").read_text())["acts"]
+        for caption in row["answer"]["captions"]:
+            during = [act["fact"] for act in acts if act["start"] <= caption["frame"]["time"] <= act["end"]]
+            assert caption["text"] == (during or ["nothing happens"])[0]
+
+
+def test_true_evidence_is_answered_from_and_asked_of_no_model(roles, questions):
+    summary = run("world", limit=LIMIT, strategy="oracle-evidence", roles=roles)
+    assert summary.metrics["evidence_precision"] == summary.metrics["core_recall"] == 1
+    assert len(roles.reasoner.asked) == len(roles.reasoner.offered) == LIMIT
+    told = {question.id: question.truth.evidence for question in questions}
+    assert {row["id"]: row["answer"]["evidence"]["text"] for row in rows(summary)} == told
+
+
 def test_the_selectors_frames_are_scored_and_a_clip_is_captioned_once(roles, questions):
     summary = run("world", limit=LIMIT, strategy="selector", roles=roles)
     frames = {tuple(row["question"]["visuals"]): len(row["answer"]["frames"]) for row in rows(summary)}

@@ -8,8 +8,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from peft import LoraConfig, get_peft_model
 from pydantic import BaseModel
 from safetensors.torch import load_file
+from transformers import AutoConfig, AutoModelForCausalLM
 
 from espresso import profiles
 from espresso.errors import ModelError
@@ -113,6 +115,16 @@ async def test_a_folder_with_broken_weights_is_named(tmp_path):
     (tmp_path / "config.json").write_text('{"model_type": "qwen3"}')
     with pytest.raises(ModelError, match=rf"{tmp_path}: this model cannot be loaded") as caught:
         await LocalModel(tmp_path).chat(says("Hello"))
+    assert "\n" not in str(caught.value)
+
+
+async def test_an_adapter_of_another_model_is_told_in_a_sentence(text_model, tmp_path):
+    torch.manual_seed(0)
+    wider = AutoModelForCausalLM.from_config(AutoConfig.from_pretrained(text_model._folder, hidden_size=128))
+    get_peft_model(wider, LoraConfig(target_modules=["q_proj"])).save_pretrained(tmp_path / "other")
+    model = LocalModel(text_model._folder, adapters={"evidence": tmp_path / "other"})
+    with pytest.raises(ModelError, match=r"the adapter .*other was made for another model") as caught:
+        await model.chat(says("Hi"), adapter="evidence")
     assert "\n" not in str(caught.value)
 
 

@@ -46,6 +46,15 @@ def test_a_path_is_a_profile_too_and_its_models_lie_beside_it(write, tmp_path):
     assert isinstance(connect(profile).captioner, LocalModel)
 
 
+def test_roles_that_differ_in_adapters_alone_share_a_model_but_not_a_name(write):
+    judge = ROLE.format(role="judge", model="./models/vlm") + 'adapters = {{ {} = "./other" }}\n'
+    reasoner = 'adapters = { answer = "./lora" }\n'
+    roles = connect(profiles.load(write(OWN + reasoner + judge.format("judge"))))
+    assert roles.captioner is roles.reasoner is roles.judge
+    with pytest.raises(ProfileError, match=r"two roles of .*vlm have an adapter 'answer'. Rename one"):
+        connect(profiles.load(write(OWN + reasoner + judge.format("answer"))))
+
+
 def test_the_paper_profile_asks_servers_with_two_adapters():
     roles = connect(profiles.load("paper"))
     assert isinstance(roles.captioner, ServerModel)

@@ -26,7 +26,7 @@ SMALL = {
     "vision_heads": 2,
     "vision_depth": 1,
 }
-BATCHES = {"caption_batch": 4, "text_batch": 4, "question_batch": 4, "selector_batch": 4}
+BATCHES = {"caption_batch": 4, "text_batch": 4, "report_batch": 4, "selector_batch": 4}
 
 
 def config(tmp_path, role="vlm", **changes):
@@ -48,7 +48,7 @@ def processor(tmp_path_factory):
 def test_the_training_loss_is_the_loss_of_transformers(tmp_path, processor):
     settings = config(tmp_path)
     model = build.build(settings, processor.tokenizer).eval()
-    batch = data.TinyBatches(settings, processor.tokenizer)._questions(np.random.default_rng(0))
+    batch = data.TinyBatches(settings, processor.tokenizer)._reports(np.random.default_rng(0), seen=True)
     count = len(batch["patches"])
     twice = torch.cat([batch["patches"].view(-1, 3, 1, 14, 14)] * 2, dim=2).reshape(-1, 1176)
     with torch.no_grad():
@@ -99,15 +99,37 @@ def test_the_right_numbers_of_the_prompt_are_marked(tmp_path, processor):
 
 
 def test_noise_misleads_the_next_word_and_leaves_what_is_learnt(tmp_path, processor):
-    settings = config(tmp_path)
-    model = build.build(settings, processor.tokenizer)
-    batch = data.TinyBatches(settings, processor.tokenizer)._captions(np.random.default_rng(0))
-    hidden = forward.read(model, *(batch[name] for name in ("input_ids", "attention_mask", "position_ids", "patches")))
-    plain = forward.loss(model, hidden, batch["labels"]).item()
-    assert forward.Learner(model, prompt_weight=0, noise=0)(**batch)["loss"].item() == pytest.approx(plain)
-    misled = forward.Learner(model, prompt_weight=0, noise=1)(**batch)["loss"].item()
-    assert misled != pytest.approx(plain, abs=1e-4)
-    assert misled == pytest.approx(plain, rel=0.2)  # the same labels, of a model that knows nothing yet
+    plain, misled = (
+        data.TinyBatches(config(tmp_path, noise=noise), processor.tokenizer)._captions(np.random.default_rng(0))
+        for noise in (0, 1)
+    )
+    reply = plain["labels"] != -100
+    assert torch.equal(plain["labels"], misled["labels"])
+    assert torch.equal(plain["input_ids"][~reply], misled["input_ids"][~reply])
+    assert 0.2 < (plain["input_ids"][reply] != misled["input_ids"][reply]).float().mean() < 1
+
+
+@pytest.mark.parametrize("seen", [True, False])
+def test_a_report_tells_what_holds_the_named_word_and_nothing_else(tmp_path, processor, seen):
+    batch = data.TinyBatches(config(tmp_path), processor.tokenizer)._reports(np.random.default_rng(1), seen=seen)
+    assert ("patches" in batch) == seen
+    for ids, labels in zip(batch["input_ids"], batch["labels"], strict=True):
+        prompt = processor.tokenizer.decode(ids[labels == -100])
+        named = prompt.split("report")[1].split("<|im_end|>")[0].strip()
+        reply = processor.tokenizer.decode(labels[labels != -100]).removesuffix("<|im_end|>")
+        told = reply.removesuffix(".").split(". ")
+        assert reply == "nothing seen." or all(f" {named} ".lstrip() in f"{fact} ".split(": ")[1].join("  ") for fact in told)
+        times = [fact.split("s: ")[0] for fact in told if reply != "nothing seen."]
+        assert times == sorted(times, key=float)
+        assert all(time in prompt for time in times)
+
+
+def test_a_tower_is_taken_over_and_stays_as_it_is(tmp_path):
+    tower = train(config(tmp_path / "first"))
+    made = train(config(tmp_path / "second", tower=tower, seed=5))
+    before, after = (load_file(folder / "model.safetensors") for folder in (tower, made))
+    same = {name for name in before if torch.equal(before[name], after[name])}
+    assert same == {name for name in before if "visual" in name}
 
 
 def test_any_text_can_be_written(processor):
