@@ -7,7 +7,7 @@ truth in one part's place to see what that part loses: captions, core frames, or
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from hashlib import sha256
 from typing import Any, Literal
@@ -46,12 +46,19 @@ class Asking:
         order, answer, scores, error = shuffled(question, self.seed), None, Scores(correct=False), None
         try:
             answer = await self._answer(question, order)
-            scores = score(question, answer, self.bench.facts(question, answer))
+            scores = score(question, answer, self.bench.facts(question, answer), self._captions(question, answer))
         except EspressoError as known:
             error = str(known)
         except Exception as unknown:
             error = f"{type(unknown).__name__}: {unknown}"
         return Sample(id=question.id, question=question, order=order, answer=answer, scores=scores, error=error)
+
+    def _captions(self, question: Question, answer: Answer) -> Iterator[bool]:
+        """Whether each caption says what is truly seen, word for word, where that is known."""
+        for caption in answer.captions:
+            true = self.bench.caption(question.visuals[caption.frame.visual], caption.frame.time)
+            if true is not None:
+                yield caption.text == true
 
     async def _answer(self, question: Question, order: Sequence[int]) -> Answer:
         clips = [await asyncio.to_thread(media.open, visual) for visual in question.visuals]
@@ -95,7 +102,10 @@ class TrueCaptions(Cache):
         return {key: self._true(*self._clips[key.digest], key.frame) for key in keys}
 
     def _true(self, source: str, clip: Media, frame: int) -> str:
-        return self._bench.caption(source, float(clip.times[frame]))
+        true = self._bench.caption(source, float(clip.times[frame]))
+        if true is None:
+            raise DataError(f"{source}: what its frames show is not known. Use another strategy than oracle-captions.")
+        return true
 
     def sampling(self, key: SamplingKey) -> None:
         """Keep nothing of it."""

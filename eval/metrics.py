@@ -16,7 +16,7 @@ class Scores(Record):
 
     core_precision: share of its core frames that lie within some true span; None where it has none. core_recall: share of the
     true spans that hold one of its core frames. Both are None where no truth is known. hits, needed: those spans and all of
-    them, as numbers. facts: whether each fact that its evidence tells is true.
+    them, as numbers. facts, captions: whether each fact that its evidence tells, and each caption, is true.
     """
 
     correct: bool
@@ -25,6 +25,7 @@ class Scores(Record):
     hits: int = 0
     needed: int = 0
     facts: tuple[bool, ...] = ()
+    captions: tuple[bool, ...] = ()
 
 
 class Sample(Record):
@@ -58,14 +59,22 @@ class TaskAccuracy(Record):
 Metrics = dict[str, int | float | None]
 
 
-def score(question: Question, answer: Answer, facts: Iterable[bool]) -> Scores:
+def score(question: Question, answer: Answer, facts: Iterable[bool], captions: Iterable[bool] = ()) -> Scores:
     """Score one answer against the reference and the truth. Of a chosen option the words are compared, not the letter."""
-    correct, told = answer.text == question.answer, tuple(facts)
+    correct, told, read = answer.text == question.answer, tuple(facts), tuple(captions)
     if question.truth is None:
-        return Scores(correct=correct, facts=told)
+        return Scores(correct=correct, facts=told, captions=read)
     precision, hits = _core(answer.core_frames, question.truth)
     needed = len(question.truth.spans)
-    return Scores(correct=correct, core_precision=precision, core_recall=hits / needed, hits=hits, needed=needed, facts=told)
+    return Scores(
+        correct=correct,
+        core_precision=precision,
+        core_recall=hits / needed,
+        hits=hits,
+        needed=needed,
+        facts=told,
+        captions=read,
+    )
 
 
 def _core(chosen: Sequence[CoreFrame], truth: Truth) -> tuple[float | None, int]:
@@ -83,7 +92,7 @@ def metrics(samples: Sequence[Sample]) -> Metrics:
     Means over the answered questions: frames (core frames), visual_tokens (of the reasoner's last prompt; as in the paper,
     captioner and earlier prompts are left out), core_precision, core_recall, seconds (wall time of the run). hit@k: share of
     the questions that need k frames or more for which k were found. evidence_precision: share of all facts told in evidence
-    that are true.
+    that are true; caption_precision: of all captions.
     """
     answers = [(sample.answer, sample.scores) for sample in samples if sample.answer]
     scores = [scored for _, scored in answers]
@@ -101,6 +110,7 @@ def metrics(samples: Sequence[Sample]) -> Metrics:
         "core_recall": _mean(scored.core_recall for scored in scores),
         **{f"hit@{k}": _mean(scored.hits >= k for scored in scores if scored.needed >= k) for k in HITS},
         "evidence_precision": _mean(facts),
+        "caption_precision": _mean(read for scored in scores for read in scored.captions),
         "seconds": fmean(sample.elapsed for sample in samples),
     }
 

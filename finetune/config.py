@@ -14,6 +14,7 @@ import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from espresso.errors import DataError
+from espresso.schema import Task
 
 Config = TypeVar("Config", bound=BaseModel)
 
@@ -49,7 +50,7 @@ class World(Settings):
 
     count: how many questions. first: number of the first story, so that two trainings need not share any. spare: chance of each
     of up to three frames that a question does not need, missing: chance of a needed frame to be left out, as selectors do.
-    uniform: so many evenly spread frames instead of the core frames.
+    uniform: so many evenly spread frames instead of the core frames. tasks: only theirs, where one needs more of them.
     """
 
     format: Literal["world"]
@@ -59,6 +60,7 @@ class World(Settings):
     spare: float = Field(default=0.25, ge=0, le=1)
     missing: float = Field(default=0.04, ge=0, lt=1)
     uniform: int | None = Field(default=None, gt=0)
+    tasks: tuple[Task, ...] = tuple(Task)
 
 
 Source = Annotated[Records | VideoEspresso | World, Field(discriminator="format")]

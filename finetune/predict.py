@@ -19,8 +19,8 @@ from finetune.data import Example, Row
 from finetune.lineage import digest
 
 MAX_TOKENS = 256
-AT_ONCE = 32
-"""Questions whose pictures are in memory together."""
+TOKENS_AT_ONCE = 32 * 6144
+"""Prompts that are answered together, in tokens were each as long as it may be: 32 of the paper's."""
 
 
 def predict(config: LoraConfig, base: str, first: Path, examples: Sequence[Example]) -> dict[str, str]:
@@ -33,7 +33,8 @@ def predict(config: LoraConfig, base: str, first: Path, examples: Sequence[Examp
     if not missing:
         return {example.id: known[example.id] for example in examples}
     engine = Engine(base, {"evidence": str(first)})
-    batches = [missing[start : start + AT_ONCE] for start in range(0, len(missing), AT_ONCE)]
+    at_once = max(1, TOKENS_AT_ONCE // config.max_length)
+    batches = [missing[start : start + at_once] for start in range(0, len(missing), at_once)]
     with file.open("a") as kept:
         for batch in track(batches, "predicting evidence", console=Console(stderr=True)):
             asked = [Row(example).messages(config.prompts, config.frame_size) for example in batch]

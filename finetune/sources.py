@@ -210,10 +210,11 @@ def _world(source: config.World, seed: int, count: int) -> Loaded:
     while len(examples) < count:
         told = _story(source.split, index)
         rng = np.random.default_rng([seed, index])
-        for number, needed in enumerate(told.needed):
+        for number, (motif, needed) in enumerate(zip(told.motifs, told.needed, strict=True)):
+            if motif.task not in source.tasks:
+                continue
             times = _times(told, needed, source, rng)
             shots = tuple(Drawn(source.split, index, time) for time in times)
-            motif = told.motifs[number]
             said = _evidence(told, times, {told.beats[i].fact for i in needed})
             name = f"{source.split}-{index:05d}-{number}"
             examples.append(Example(name, motif.text, shots, said, motif.answer, tuple(motif.options)))

@@ -22,8 +22,8 @@ class Bench(Protocol):
         """Load the first `limit` questions of a split, or all; where clips are made first, `on_clip` hears (done, all)."""
         ...
 
-    def caption(self, visual: str, time: float) -> str:
-        """What is truly seen in a visual at a time in seconds. Raises DataError where that is not known."""
+    def caption(self, visual: str, time: float) -> str | None:
+        """What is truly seen in a visual at a time in seconds; None where that is not known."""
         ...
 
     def facts(self, question: Question, answer: Answer) -> list[bool]:

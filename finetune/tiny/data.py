@@ -4,9 +4,10 @@ An item of the datasets is a whole batch of one kind, so that no short caption i
 - captions: one frame, some in black and white -> what it shows;
 - reports: several frames with their times -> what each shows, or those that show something that is named;
 - texts: the same reports of captions instead of pictures, from which copying is learnt soonest;
+- language: questions and options of no clip, each by itself, so that the words of the world are known before they mean an answer;
 - selections: captions in time order and a question -> the numbers of the needed frames.
-The model that sees meets no question of the fourteen tasks, no evidence and no answer: those are what the two stages of LoRA
-teach, and what they are worth could not be measured on a base that knew them (docs/LOG.md).
+The model that sees meets no question with a clip, no evidence and no answer: those are what the two stages of LoRA teach, and
+what they are worth could not be measured on a base that knew them (docs/LOG.md).
 """
 
 from __future__ import annotations
@@ -91,11 +92,13 @@ class TinyBatches(Dataset[Batch]):
 
     def __getitem__(self, index: int) -> Batch:
         beginning = index < self.config.batches * self.config.reports_after
-        captions, texts, reports = (0.4, 0.6, 0.0) if beginning else (0.2, 0.3, 0.5)
+        shares = (0.4, 0.5, 0.1, 0.0) if beginning else (0.2, 0.2, 0.1, 0.5)
         # Eight batches in a row are of one kind, so that processes that share a step finish it together.
-        kind = np.random.default_rng([self.config.seed, index // 8]).choice(3, p=[captions, texts, reports])
+        kind = np.random.default_rng([self.config.seed, index // 8]).choice(4, p=shares)
         rng = np.random.default_rng([self.config.seed, 1, index])
-        return self._captions(rng) if kind == 0 else self._reports(rng, seen=kind == 2)
+        if kind == 2:
+            return self._language(rng)
+        return self._captions(rng) if kind == 0 else self._reports(rng, seen=kind == 3)
 
     def _story(self, rng: np.random.Generator) -> Story:
         return story("train", int(rng.integers(TRAIN_STORIES)))
@@ -111,6 +114,14 @@ class TinyBatches(Dataset[Batch]):
                 prompt = prompts.render("caption", style="tiny", frame={"picture": Picture(frame.pixels)})
                 rows.append(((*prompt.messages, Message("assistant", (frame.fact,))), frozenset()))
         return misled(rng, collate(rows[: self.config.caption_batch], self.tokens), self.config.noise)
+
+    def _language(self, rng: np.random.Generator) -> Batch:
+        rows: list[Row] = []
+        while len(rows) < self.config.caption_batch:
+            for motif in self._story(rng).motifs:
+                said = motif.text if rng.random() < 0.5 else str(rng.choice(motif.options))
+                rows.append(((Message("user", ("say",)), Message("assistant", (said,))), frozenset()))
+        return collate(rows[: self.config.caption_batch], self.tokens)
 
     def _reports(self, rng: np.random.Generator, *, seen: bool) -> Batch:
         count = self.config.report_batch if seen else self.config.text_batch

@@ -67,6 +67,8 @@ def test_true_captions_replace_the_captioner_and_nothing_else(roles):
     summary = run("world", limit=LIMIT, strategy="oracle-captions", roles=roles)
     assert not roles.captioner.asked
     assert roles.selector.asked
+    assert summary.metrics["caption_precision"] == 1
+    assert run("world", limit=LIMIT, roles=roles, out=Path("own")).metrics["caption_precision"] < 0.5  # the double says one thing
     for row in rows(summary):
         acts = json.loads(Path(row["question"]["visuals"][0]).with_suffix(".json").read_text())["acts"]
         for caption in row["answer"]["captions"]:

@@ -162,6 +162,12 @@ def test_the_world_can_be_seen_evenly_instead():
         assert max(gaps) - min(gaps) < 0.01
 
 
+def test_of_the_world_some_tasks_can_be_learnt_alone():
+    for example in load(World(format="world", count=5, tasks=("Role Identification",))).examples:
+        _, index, number = example.id.split("-")
+        assert world.story("train", int(index)).motifs[int(number)].task == "Role Identification"
+
+
 @pytest.mark.parametrize("box", [(0, 0, 65, 10), (10, 10, 10, 20), (-1, 0, 5, 5)])
 def test_a_box_out_of_its_frame_is_refused(box):
     with pytest.raises(ValueError, match="out of its frame of 64x48"):

@@ -124,6 +124,18 @@ def test_a_report_tells_what_holds_the_named_word_and_nothing_else(tmp_path, pro
         assert all(time in prompt for time in times)
 
 
+def test_language_is_questions_and_options_without_a_clip(tmp_path, processor):
+    batch = data.TinyBatches(config(tmp_path, caption_batch=40), processor.tokenizer)._language(np.random.default_rng(2))
+    assert "patches" not in batch
+    said = [processor.tokenizer.decode(labels[labels != -100]).removesuffix("<|im_end|>") for labels in batch["labels"]]
+    prompts = {
+        processor.tokenizer.decode(ids[(labels == -100) & mask.bool()])
+        for ids, labels, mask in zip(batch["input_ids"], batch["labels"], batch["attention_mask"], strict=True)
+    }
+    assert len(prompts) == 1
+    assert 0.2 < sum(text.endswith("?") for text in said) / len(said) < 0.8
+
+
 def test_a_tower_is_taken_over_and_stays_as_it_is(tmp_path):
     tower = train(config(tmp_path / "first"))
     made = train(config(tmp_path / "second", tower=tower, seed=5))
