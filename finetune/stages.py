@@ -126,6 +126,7 @@ def curve(trained: Trained, path: Path, title: str) -> None:
     if trained.before:
         axes.plot([0, trained.steps], [trained.before["loss"], trained.after["loss"]], "o", label="held out")
     axes.set(xlabel="step", ylabel="loss (nats a token)", title=title, ylim=(0, None))
-    axes.legend()
+    if trained.history or trained.before:  # neither after a handful of steps
+        axes.legend()
     figure.savefig(path, dpi=120)
     pyplot.close(figure)
