@@ -17,6 +17,7 @@ from transformers import (
     AutoConfig,
     AutoModelForCausalLM,
     AutoModelForImageTextToText,
+    Cache,
     GenerationConfig,
 )
 from transformers.models.auto.modeling_auto import MODEL_FOR_IMAGE_TEXT_TO_TEXT_MAPPING
@@ -49,7 +50,7 @@ class Engine:
         self.reader = Reader(source, sees=self.sees)
         with _quiet():
             model: Any = auto.from_pretrained(source, dtype=best_dtype())
-        self.model = model.to(self.device).eval()
+        self.model = self._bare = model.to(self.device).eval()
         self.ends = _ends(self.model.generation_config.eos_token_id, self.reader.tokenizer.eos_token_id)
         # A published generation config holds sampling habits (repetition penalty, top-k): ours are given with each request.
         self.model.generation_config = GenerationConfig(eos_token_id=self.ends, pad_token_id=self.reader.tokenizer.pad_token_id)
@@ -116,32 +117,55 @@ class Engine:
     def score(
         self, prompts: Sequence[str], conversations: Sequence[Conversation], *, choices: Sequence[str], adapter: str | None
     ) -> list[Completion]:
-        """Choose for each prompt among strings by log-probability, in one forward pass.
+        """Choose for each prompt among strings by log-probability.
 
         Where every choice is one token, that token's probability after the prompt decides. Otherwise each choice is scored with
-        the end of its turn, so that "red" does not win over "red ball" by being its beginning; the pass then holds a row for each
-        choice.
+        the end of its turn, so that "red" does not win over "red ball" by being its beginning; prompt and pictures are read
+        once for all choices.
         """
         continuations = [self.reader.encode(self.reader.lead + choice) for choice in choices]
         if any(len(tokens) > 1 for tokens in continuations):
             continuations = [[*tokens, self.ends[0]] for tokens in continuations]
-        longest = max(map(len, continuations))
-        copies = 1 if longest == 1 else len(choices)
-        prompts = [prompt for prompt in prompts for _ in range(copies)]
-        prepared = self.reader.prepare(prompts, [messages for messages in conversations for _ in range(copies)])
-        fed = [tokens[:-1] for tokens in continuations[:copies]] * len(conversations)
-        inputs = self.reader.followed(prepared, fed)
+        several = len(continuations[0]) > 1
+        prepared = self._on_device(self.reader.prepare(prompts, conversations))
         with torch.inference_mode(), self._wearing(adapter):
-            logits = self.model(**self._on_device(inputs), logits_to_keep=longest, use_cache=False).logits
-        logprobs = logits.float().log_softmax(-1).cpu().unflatten(0, (len(conversations), copies))
-        scores = torch.stack(
-            [
-                sum((logprobs[:, row % copies, step, token] for step, token in enumerate(tokens)), torch.tensor(0.0))
-                for row, tokens in enumerate(continuations)
-            ],
-            dim=1,
-        ).log_softmax(-1)
-        return [_chosen(choices, row, len(continuations[int(np.argmax(row))])) for row in scores.tolist()]
+            read = self.model(**prepared, logits_to_keep=1, use_cache=several)
+            scores = read.logits[:, -1].float().log_softmax(-1)[:, [tokens[0] for tokens in continuations]]
+            if several:
+                scores = scores + self._rest(prepared, read.past_key_values, continuations)
+        return [_chosen(choices, row, len(continuations[int(np.argmax(row))])) for row in scores.log_softmax(-1).cpu().tolist()]
+
+    def _rest(self, prepared: Mapping[str, torch.Tensor], read: Cache, continuations: Sequence[Sequence[int]]) -> torch.Tensor:
+        """Log-probabilities, (prompts, choices), of the choices' tokens after their first. read: the cache of the prompts."""
+        said, mask = self.reader.padded([tokens[:-1] for tokens in continuations])
+        wanted, counted = self.reader.padded([tokens[1:] for tokens in continuations])
+        read.batch_repeat_interleave(len(continuations))
+        prompts = prepared["attention_mask"].repeat_interleave(len(continuations), 0)
+        rows, longest = len(prepared["attention_mask"]), said.shape[1]
+        logits = self.model(
+            input_ids=said.repeat(rows, 1).to(self.device),
+            attention_mask=torch.cat([prompts, mask.repeat(rows, 1).to(prompts)], 1),
+            past_key_values=read,
+            **self._positions(prepared, len(continuations), longest),
+        ).logits
+        logprobs = logits.float().log_softmax(-1).gather(-1, wanted.repeat(rows, 1).to(self.device)[..., None])[..., 0]
+        return (logprobs * counted.repeat(rows, 1).to(logprobs)).sum(-1).unflatten(0, (rows, len(continuations)))
+
+    def _positions(self, prepared: Mapping[str, torch.Tensor], choices: int, longest: int) -> dict[str, torch.Tensor]:
+        """Where the choices' tokens stand, for the models that count a picture's tokens by rows and columns (Qwen-VL).
+
+        Others count on by themselves, and so do these where there is no picture.
+        """
+        deltas = getattr(self._bare.base_model, "rope_deltas", None)
+        if deltas is None:
+            return {}
+        prompts = prepared["attention_mask"]
+        if "image_grid_thw" in prepared:
+            first = prompts.sum(-1, keepdim=True) + deltas.to(prompts)
+        else:
+            first = torch.full((len(prompts), 1), prompts.shape[1], device=self.device)
+        places = (first + torch.arange(longest, device=self.device)).repeat_interleave(choices, 0)
+        return {"position_ids": places.expand(3, -1, -1)}
 
     def _on_device(self, inputs: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
         dtype = self.model.dtype

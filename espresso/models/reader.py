@@ -137,15 +137,21 @@ class Reader:
 
     def followed(self, inputs: Mapping[str, torch.Tensor], replies: Sequence[Sequence[int]]) -> dict[str, torch.Tensor]:
         """Put a reply's tokens behind each prompt of `prepare`; replies are padded on the right."""
+        ids, mask = self.padded(replies)
+        more = {"input_ids": ids, "attention_mask": mask, "mm_token_type_ids": torch.zeros_like(ids)}
+        return {
+            name: torch.cat([value, more[name].to(value)], dim=1) if name in more else value for name, value in inputs.items()
+        }
+
+    @staticmethod
+    def padded(replies: Sequence[Sequence[int]]) -> tuple[torch.Tensor, torch.Tensor]:
+        """Replies' tokens as one batch, padded on the right, and its mask; both (replies, length)."""
         longest = max(map(len, replies))
         ids, mask = (torch.zeros(len(replies), longest, dtype=torch.long) for _ in range(2))
         for row, tokens in enumerate(replies):
             ids[row, : len(tokens)] = torch.tensor(tokens, dtype=torch.long)
             mask[row, : len(tokens)] = 1
-        more = {"input_ids": ids, "attention_mask": mask, "mm_token_type_ids": torch.zeros_like(ids)}
-        return {
-            name: torch.cat([value, more[name].to(value)], dim=1) if name in more else value for name, value in inputs.items()
-        }
+        return ids, mask
 
     @cached_property
     def _one_view(self) -> dict[str, Any]:
