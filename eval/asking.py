@@ -1,7 +1,8 @@
 """Ask one question of a benchmark, its options shuffled, and score what comes back.
 
 The graph gets the question as a model may see it. Truth is read here to score, and for the `oracle` strategies, which put the
-truth in one part's place to see what that part loses: captions, core frames, or frames and evidence.
+truth in one part's place to see what that part loses: captions, core frames, or frames and evidence; for `ranked`, the reference
+alone.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from typing import Any, Literal
 import numpy as np
 
 from agents.ask import aask
+from agents.run import Run
 from espresso import media
 from espresso.cache import Cache, CaptionKey, SamplingKey
 from espresso.errors import DataError, EspressoError
@@ -24,10 +26,11 @@ from espresso.profiles import Profile
 from espresso.schema import Answer, Frame, Question, Truth
 from eval.benches import Bench
 from eval.metrics import Sample, Scores, score
+from eval.ranking import ranked
 
-Strategy = Literal["selector", "uniform", "all", "blind", "oracle", "oracle-captions", "oracle-evidence"]
-"""How core frames are found: as in `agents.state.Strategy`; from the truth (`oracle`), with the true evidence as well, or by the
-selector from true captions."""
+Strategy = Literal["selector", "uniform", "all", "blind", "ranked", "oracle", "oracle-captions", "oracle-evidence"]
+"""How core frames are found: as in `agents.state.Strategy`; by the odds of the reference (`eval.ranking`); from the truth
+(`oracle`), with the true evidence as well, or by the selector from true captions."""
 
 
 @dataclass(frozen=True)
@@ -65,14 +68,16 @@ class Asking:
         asked = question.asked()
         if asked.options:
             asked = asked.model_copy(update={"options": tuple(asked.options[position] for position in order)})
-        answer = await aask(
-            clips,
-            asked.text,
-            options=asked.options,
-            profile=self.profile,
-            roles=self.roles,
-            **self._parts(question, clips),
-        )
+        means: dict[str, Any] = {"options": asked.options, "profile": self.profile, "roles": self.roles}
+        if self.strategy == "ranked":
+            means["cache"] = self.cache
+            captions = (await aask(clips, asked.text, **means)).captions
+            run = Run(self.profile, roles=self.roles, clips=clips)
+            frames = await ranked(asked, question.answer or "", captions, run)
+            answer = await aask(clips, asked.text, strategy="given", core_frames=frames, **means)
+            answer = answer.model_copy(update={"captions": captions})
+        else:
+            answer = await aask(clips, asked.text, **means, **self._parts(question, clips))
         return answer.model_copy(update={"question": asked, "strategy": self.strategy})
 
     def _parts(self, question: Question, clips: Sequence[Media]) -> dict[str, Any]:
