@@ -25,8 +25,8 @@ from espresso import profiles
 from espresso.cache import Cache
 from espresso.errors import DataError, EspressoError
 from espresso.models import Picture, Roles, connect
-from espresso.models.local import fingerprint
 from espresso.profiles import Profile
+from espresso.profiles.weights import identity
 from espresso.schema import Question, Record
 from eval.asking import Asking, Strategy
 from eval.benches import Bench, bench
@@ -183,7 +183,7 @@ def _prompt_hashes(style: prompts.Style) -> dict[str, str]:
 def _adapters(settings: Profile) -> dict[str, str]:
     """Tell the weights of the reasoner's adapters apart, where they are folders here."""
     folders = {f"reasoner {stage}": Path(source) for stage, source in settings.reasoner.adapters.items()}
-    return {stage: f"{folder.name}@{fingerprint(folder)}" for stage, folder in folders.items() if folder.is_dir()}
+    return {stage: identity(folder.absolute()) for stage, folder in folders.items() if folder.is_dir()}
 
 
 def _hash(questions: Sequence[Question]) -> str:

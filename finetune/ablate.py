@@ -105,7 +105,7 @@ def ablate(
 
 
 def settings(config: LoraConfig, variant: Variant, seed: int, rows: int, folder: Path) -> LoraConfig:
-    """The config of one training.
+    """The config of one training: every row is learnt from once, whatever the config's epochs.
 
     A single stage has the first stage's learning rate, being the first, and the rows of two. The first stage is shared by all
     variants that go on from it.
@@ -122,7 +122,8 @@ def settings(config: LoraConfig, variant: Variant, seed: int, rows: int, folder:
             "data": (config.data[0].model_copy(update=learnt),),
             "held_out": (),
             "seed": seed,
-            "answer": config.answer.model_copy(update={"evidence": variant.learns, **answer}),
+            "evidence": config.evidence.model_copy(update={"epochs": 1.0}),
+            "answer": config.answer.model_copy(update={"evidence": variant.learns, "epochs": 1.0, **answer}),
         }
     )
 

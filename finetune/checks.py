@@ -13,6 +13,7 @@ from espresso.errors import DataError, ModelError
 from espresso.models import ChatModel, LocalModel
 from espresso.models.hub import fetch
 from espresso.models.server import ServerModel
+from espresso.profiles.weights import identity
 from espresso.schema import Record
 from finetune.config import LoraConfig
 from finetune.data import Example, Row, StageName
@@ -43,7 +44,7 @@ class Agreement(Record):
 
 
 def served(config: LoraConfig, url: str, model: str, limit: int) -> list[Agreement]:
-    """Compare both stages as trained, in this process, with those that a server offers as `evidence` and `answer` beside `model`.
+    """Compare both stages as trained, in this process, with those that a server offers under their identities beside `model`.
 
     limit: how many held-out questions. Raises DataError where there are none, ModelError where the server is down or an adapter
     has no effect.
@@ -57,7 +58,7 @@ def served(config: LoraConfig, url: str, model: str, limit: int) -> list[Agreeme
     there = ServerModel(
         model,
         base_url=url,
-        adapters={stage: stage for stage in STAGES},
+        adapters={stage: identity((config.output / stage).resolve()) for stage in STAGES},
         context_length=config.max_length,
         picture_tokens=config.max_length,
         start_with=_command(config, model),
@@ -78,7 +79,8 @@ def served(config: LoraConfig, url: str, model: str, limit: int) -> list[Agreeme
 
 def _command(config: LoraConfig, model: str) -> str:
     """How vLLM is started with both adapters."""
-    adapters = " ".join(f"{stage}={config.output / stage}" for stage in STAGES)
+    folders = [(config.output / stage).resolve() for stage in STAGES]
+    adapters = " ".join(f"{identity(folder)}={folder}" for folder in folders)
     return (
         f"vllm serve {config.model} --served-model-name {model} --enable-lora --max-lora-rank {config.lora.rank} "
         f"--lora-modules {adapters}"

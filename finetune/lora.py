@@ -25,7 +25,7 @@ from transformers.trainer_utils import get_last_checkpoint
 from trl import SFTConfig, SFTTrainer
 
 from espresso.errors import DataError, ModelError
-from espresso.models.engine import best_dtype
+from espresso.models.device import best_dtype
 from espresso.models.reader import Reader
 from finetune.config import LoraConfig, Stage
 from finetune.data import Collator, Row

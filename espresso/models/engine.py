@@ -25,15 +25,8 @@ from transformers.utils import logging as transformers_logging
 
 from espresso.models.chat import Completion, Conversation
 from espresso.models.decoding import Chooser, JsonWriter
+from espresso.models.device import best_dtype
 from espresso.models.reader import Reader
-
-
-def best_dtype() -> torch.dtype:
-    """Return bfloat16 where the device multiplies it natively (CUDA, AMX, AVX512-BF16), else float32."""
-    if torch.cuda.is_available():
-        return torch.bfloat16 if torch.cuda.is_bf16_supported(including_emulation=False) else torch.float32
-    cpu = torch.cpu.get_capabilities()
-    return torch.bfloat16 if cpu.get("amx_bf16") or cpu.get("avx512_bf16") else torch.float32
 
 
 class Engine:

@@ -7,7 +7,6 @@ as they are: how large a model wants them is said by its saved image processor.
 from __future__ import annotations
 
 import asyncio
-import hashlib
 import threading
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
@@ -21,6 +20,7 @@ from pydantic import BaseModel
 from espresso.errors import ModelError
 from espresso.models.chat import Completion, Conversation, TokenCount
 from espresso.models.hub import fetch
+from espresso.profiles.weights import identity
 
 if TYPE_CHECKING:
     from espresso.models.engine import Engine
@@ -82,7 +82,7 @@ class LocalModel:
         self._waiting: defaultdict[_Wish, list[_Request]] = defaultdict(list)
         self._queueing = threading.Lock()
         self._worker = ThreadPoolExecutor(1, thread_name_prefix="local-model")
-        self.name = f"{self._folder.name}@{fingerprint(self._folder)}" if self._folder else self._source
+        self.name = identity(source)
 
     @property
     def context_length(self) -> int:
@@ -239,13 +239,3 @@ def _batches(entries: Sequence[_Counted], max_tokens: int) -> Iterator[list[_Cou
         batch.append(entry)
     if batch:
         yield batch
-
-
-def fingerprint(folder: Path) -> str:
-    """Return eight hex digits that change when the weights do, from the sizes and the first MiB of each file."""
-    digest = hashlib.sha256()
-    for file in sorted([*folder.glob("*.safetensors"), folder / "config.json"]):
-        if file.exists():
-            with file.open("rb") as opened:
-                digest.update(f"{file.name} {file.stat().st_size}".encode() + opened.read(1 << 20))
-    return digest.hexdigest()[:8]

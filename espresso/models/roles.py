@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import os
 from dataclasses import dataclass, field
-from urllib.parse import urlsplit
 
 from espresso.errors import ProfileError
 from espresso.models.chat import ChatModel
 from espresso.models.local import LocalModel
-from espresso.profiles import LocalRole, Profile, Role
+from espresso.profiles import LocalRole, Profile, Role, bare, shared
+
+HERE = ("localhost", "127.0.0.1")
 
 
 @dataclass
@@ -47,19 +48,10 @@ def connect(profile: Profile) -> Roles:
     Roles that differ in nothing but adapters share one model. Raises ProfileError where a key that the profile names is not set
     in the environment, and where two roles mean different adapters by one name.
     """
-    roles = [role for role in (profile.captioner, profile.selector, profile.reasoner, profile.judge) if role]
-    shared: dict[str, Role] = {}
-    for role in roles:
-        held = shared.setdefault(_bare(role), role)
-        if clash := next((name for name, path in role.adapters.items() if held.adapters.get(name, path) != path), None):
-            raise ProfileError(
-                f"profile {profile.name}: two roles of {role.model} have an adapter {clash!r}. Rename one of them."
-            )
-        shared[_bare(role)] = held.model_copy(update={"adapters": held.adapters | role.adapters})
-    models = {key: _model(role, profile) for key, role in shared.items()}
+    models = {key: _model(role, profile) for key, role in shared(profile).items()}
 
     def model(role: Role) -> ChatModel:
-        return models[_bare(role)]
+        return models[bare(role)]
 
     return Roles(
         captioner=model(profile.captioner),
@@ -68,11 +60,6 @@ def connect(profile: Profile) -> Roles:
         judge=model(profile.judge) if profile.judge else None,
         adapters={stage: stage for stage in profile.reasoner.adapters},
     )
-
-
-def _bare(role: Role) -> str:
-    """What two roles must have in common to share a model."""
-    return role.model_dump_json(exclude={"adapters"})
 
 
 def _model(role: Role, profile: Profile) -> ChatModel:
@@ -85,7 +72,8 @@ def _model(role: Role, profile: Profile) -> ChatModel:
         )
     from espresso.models.server import ServerModel  # noqa: PLC0415 - the OpenAI SDK takes a second to import
 
-    here = urlsplit(role.base_url).hostname in ("localhost", "127.0.0.1")
+    name, _, address = profile.name.partition("@")
+    host, _, port = address.rpartition(":")
     return ServerModel(
         role.model,
         base_url=role.base_url,
@@ -95,5 +83,5 @@ def _model(role: Role, profile: Profile) -> ChatModel:
         picture_tokens=role.picture_tokens,
         timeout=role.timeout,
         concurrency=role.concurrency,
-        start_with=f"espresso serve models --profile {profile.name}" if here else None,
+        start_with=f"espresso serve models --profile {name} --port {port}" if host in HERE else None,
     )

@@ -9,9 +9,9 @@ from __future__ import annotations
 import asyncio
 import math
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Coroutine, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, TypeVar
 
 import openai
 from openai.types.chat import ChatCompletion
@@ -21,6 +21,7 @@ from espresso.errors import ModelError
 from espresso.models import wire
 from espresso.models.chat import Completion, Conversation, TokenCount
 
+Result = TypeVar("Result")
 _RETRIES = 3
 _TOP_LOGPROBS = 20  # the most that OpenAI allows, and vLLM's default limit
 _TURN_TOKENS = 8  # role and separators of a message, generously
@@ -66,7 +67,7 @@ class ServerModel:
         self._concurrency = concurrency
         self._start_with = start_with
         self._open: _Session | None = None
-        self._knows_choice = True
+        self._knows_choice = self._knows_prompts = True
 
     async def chat(
         self,
@@ -81,10 +82,11 @@ class ServerModel:
     ) -> Completion:
         """Reply to one conversation; see `ChatModel.chat`.
 
-        Choices are constrained by vLLM's `structured_outputs`. A server that refuses or ignores that field (OpenAI's own does) is
-        asked for JSON with an enum instead, from then on. Their probabilities are read off the tokens' top log-probabilities:
-        exact where one token tells the choices apart, an upper bound for a choice that the reply turned away from earlier, and
-        absent where the server gives none.
+        Choices longer than a letter are weighed as whole replies by vLLM's `prompt_logprobs`, a request each, exactly as a local
+        model weighs them. Letters are constrained by vLLM's `structured_outputs`. A server that refuses or ignores such a field
+        (OpenAI's own does) is asked for JSON with an enum instead, from then on. Probabilities are then read off the tokens' top
+        log-probabilities: exact where one token tells the choices apart, an upper bound for a choice that the reply turned away
+        from earlier, and absent where the server gives none. tokens_visual is an estimate from above.
         """
         if adapter is not None and adapter not in self._adapters:
             known = ", ".join(self._adapters) or "none"
@@ -98,12 +100,15 @@ class ServerModel:
         }
         if seed is not None:
             request["seed"] = seed
-        if choices:
-            return await self._choose(request, list(choices))
         if schema:
             request["response_format"] = wire.json_format(schema.__name__, schema.model_json_schema())
-        completion = wire.completion(await self._ask(request))
-        return replace(completion, parsed=wire.parse(schema, completion.text)) if schema else completion
+        if choices:
+            completion = await self._weigh(request, choices) or await self._choose(request, list(choices))
+        else:
+            completion = wire.completion(await self._ask(request))
+        visual = sum(message.pictures for message in messages) * self._picture_tokens
+        parsed = wire.parse(schema, completion.text) if schema else None
+        return replace(completion, parsed=parsed, tokens_visual=min(visual, completion.tokens_in))
 
     async def chat_many(
         self,
@@ -117,8 +122,8 @@ class ServerModel:
         seed: int | None = None,
     ) -> list[Completion]:
         """Reply to many conversations, in order, concurrently. Raises ModelError as soon as one fails; the rest are dropped."""
-        tasks = [
-            asyncio.create_task(
+        return await gathered(
+            [
                 self.chat(
                     messages,
                     choices=choices,
@@ -128,14 +133,9 @@ class ServerModel:
                     temperature=temperature,
                     seed=seed,
                 )
-            )
-            for messages in conversations
-        ]
-        try:
-            return await asyncio.gather(*tasks)
-        finally:
-            for task in tasks:
-                task.cancel()
+                for messages in conversations
+            ]
+        )
 
     def count_tokens(self, messages: Conversation) -> TokenCount:
         """Estimate from above, without the server's tokenizer: two letters a token (English has four), all else by its bytes."""
@@ -150,6 +150,23 @@ class ServerModel:
         if self._open and self._open.loop is asyncio.get_running_loop():
             await self._open.client.close()
         self._open = None
+
+    async def _weigh(self, request: dict[str, Any], choices: Sequence[str]) -> Completion | None:
+        """Let each choice have been said, and compare how likely they were; None where one letter does or the server cannot."""
+        if not self._knows_prompts or all(len(choice) == 1 for choice in choices):
+            return None
+        weigh = {"max_completion_tokens": 1, "extra_body": {"prompt_logprobs": 0, "add_generation_prompt": False}}
+
+        async def said(choice: str) -> ChatCompletion:
+            return await self._ask(request | weigh | {"messages": [*request["messages"], wire.turn(choice)]})
+
+        try:
+            replies = await gathered([said(choice) for choice in choices])
+        except _BadRequest:
+            replies = []
+        tokens = [wire.prompt_tokens(reply) for reply in replies]
+        self._knows_prompts = bool(tokens) and all(tokens)
+        return wire.compared(choices, tokens, replies[0]) if self._knows_prompts else None
 
     async def _choose(self, request: dict[str, Any], choices: list[str]) -> Completion:
         request |= {"top_logprobs": _TOP_LOGPROBS}
@@ -231,6 +248,16 @@ class ServerModel:
             )
             self._open = _Session(loop, client, asyncio.Semaphore(self._concurrency))
         return self._open
+
+
+async def gathered(waited: Sequence[Coroutine[Any, Any, Result]]) -> list[Result]:
+    """Wait for all; as soon as one fails, or nobody waits any more, the rest are cancelled."""
+    tasks = [asyncio.create_task(each) for each in waited]
+    try:
+        return await asyncio.gather(*tasks)
+    finally:
+        for task in tasks:
+            task.cancel()
 
 
 class _BadRequest(ModelError):

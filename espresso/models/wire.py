@@ -7,6 +7,7 @@ import math
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from itertools import takewhile
 from typing import Any
 
 import numpy as np
@@ -93,6 +94,48 @@ def completion(reply: ChatCompletion) -> Completion:
         confidence=math.exp(sum(token.logprob for token in tokens) / len(tokens)) if tokens else None,
         tokens_in=usage.prompt_tokens if usage else 0,
         tokens_out=usage.completion_tokens if usage else 0,
+    )
+
+
+def turn(text: str) -> dict[str, Any]:
+    """A turn of the assistant that has been said."""
+    return {"role": "assistant", "content": _plain(text)}
+
+
+def prompt_tokens(reply: ChatCompletion) -> list[tuple[str, float]]:
+    """The prompt's tokens (id) with their log-probabilities, the first left out, up to the end of its last turn.
+
+    vLLM's `prompt_logprobs`; empty where the server gave none. White space that a template puts behind a turn is no part of it.
+    """
+    rows = getattr(reply, "prompt_logprobs", None)
+    if not isinstance(rows, list):
+        return []
+    tokens = [next(iter(row.items())) for row in rows if row]
+    while tokens and not str(tokens[-1][1].get("decoded_token", "")).strip():
+        tokens.pop()
+    return [(name, float(token["logprob"])) for name, token in tokens]
+
+
+def compared(choices: Sequence[str], tokens: Sequence[Sequence[tuple[str, float]]], reply: ChatCompletion) -> Completion:
+    """Choose by the probability of the tokens from where the prompts of the choices part, as `Engine.score` does.
+
+    tokens: of each choice's prompt, the end of its turn included; where every choice is one token, the end does not count.
+    reply: any of theirs, for its size.
+    """
+    columns = zip(*tokens, strict=False)
+    shared = sum(1 for _ in takewhile(lambda column: len({name for name, _ in column}) == 1, columns))
+    single = all(len(row) == shared + 2 for row in tokens)
+    counted = [row[shared : shared + 1] if single else row[shared:] for row in tokens]
+    sums = np.array([sum(logprob for _, logprob in row) for row in counted])
+    shares = sums - np.logaddexp.reduce(sums)
+    best = int(shares.argmax())
+    size = completion(reply)
+    return Completion(
+        text=choices[best],
+        logprobs=dict(zip(choices, shares.tolist(), strict=True)),
+        confidence=math.exp(shares[best]),
+        tokens_in=size.tokens_in,
+        tokens_out=len(counted[best]),
     )
 
 

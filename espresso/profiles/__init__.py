@@ -1,4 +1,8 @@
-"""Profiles: which model plays which role, one TOML file each, shipped in this folder or the user's own."""
+"""Profiles: which model plays which role, one TOML file each, shipped in this folder or the user's own.
+
+`tiny` has its models in this process; `tiny@localhost:8000` has the same ones where `espresso serve models --profile tiny`
+serves them.
+"""
 
 from __future__ import annotations
 
@@ -10,10 +14,12 @@ from typing import Annotated, Any, Literal
 from pydantic import Field, ValidationError
 
 from espresso.errors import ProfileError
+from espresso.profiles.weights import identity
 from espresso.schema import Record
 
 _FOLDER = Path(__file__).parent
-_ROLES = ("captioner", "selector", "reasoner", "judge", "embedder", "detector")
+CHAT_ROLES = ("captioner", "selector", "reasoner", "judge")
+_ROLES = (*CHAT_ROLES, "embedder", "detector")
 
 
 class LocalRole(Record):
@@ -21,7 +27,8 @@ class LocalRole(Record):
 
     model: hub name, or a folder: one that starts with "./" is relative to the profile's file. adapters: name -> the same of a
     LoRA adapter; a reasoner's "evidence" and "answer" are its two stages. context_length: tokens, where less than the model's own
-    is wanted. download: size in words ("4.3 GB").
+    is wanted. download: size in words ("4.3 GB"). Where it is served, context_length must be said, and so must picture_tokens,
+    the most that one picture of the profile's frame size becomes; cache_gb: what the server may take for keys and values.
     """
 
     backend: Literal["transformers"]
@@ -29,6 +36,8 @@ class LocalRole(Record):
     adapters: dict[str, str] = Field(default_factory=dict)
     context_length: int | None = Field(default=None, gt=0)
     download: str | None = None
+    picture_tokens: int | None = Field(default=None, gt=0)
+    cache_gb: int = Field(default=4, gt=0)
 
 
 class ServerRole(Record):
@@ -81,6 +90,11 @@ class Profile(Record):
     embedder: Role | None = None
     detector: Role | None = None
 
+    @property
+    def roles(self) -> dict[str, LocalRole | ServerRole]:
+        """Its chat roles by name, those that it has."""
+        return {name: role for name in CHAT_ROLES if (role := getattr(self, name))}
+
 
 def names() -> list[str]:
     """List the shipped profiles."""
@@ -88,11 +102,15 @@ def names() -> list[str]:
 
 
 def load(name_or_path: str | Path) -> Profile:
-    """Read a shipped profile by name, or the user's own by the path of its TOML file.
+    """Read a shipped profile by name, or the user's own by the path of its TOML file, either with an "@host:port" behind it.
 
     Raises ProfileError for a name or file that does not exist and for a file that does not say what a profile must.
     """
-    name = str(name_or_path)
+    name, _, address = str(name_or_path).partition("@")
+    return served(load(name), address) if address else _read(name)
+
+
+def _read(name: str) -> Profile:
     file = Path(name) if name.endswith(".toml") else _FOLDER / f"{name}.toml"
     if not name.endswith(".toml") and name not in names():
         near = difflib.get_close_matches(name, names(), n=1, cutoff=0.4)
@@ -112,6 +130,60 @@ def load(name_or_path: str | Path) -> Profile:
         first = error.errors()[0]
         where = ".".join(str(part) for part in first["loc"])
         raise ProfileError(f"{file}: {where or 'the file'}: {first['msg']}. Compare it with a shipped profile.") from error
+
+
+def shared(profile: Profile) -> dict[str, LocalRole | ServerRole]:
+    """The models that a profile needs, in the order of its roles, each with the adapters of all roles that share it.
+
+    Keyed by `bare`. Roles that differ in nothing but adapters share a model. Raises ProfileError where two of them mean
+    different adapters by one name.
+    """
+    models: dict[str, LocalRole | ServerRole] = {}
+    for role in profile.roles.values():
+        held = models.setdefault(bare(role), role)
+        if clash := next((name for name, path in role.adapters.items() if held.adapters.get(name, path) != path), None):
+            raise ProfileError(
+                f"profile {profile.name}: two roles of {role.model} have an adapter {clash!r}. Rename one of them."
+            )
+        models[bare(role)] = held.model_copy(update={"adapters": held.adapters | role.adapters})
+    return models
+
+
+def bare(role: LocalRole | ServerRole) -> str:
+    """What two roles must have in common to share a model."""
+    return role.model_dump_json(exclude={"adapters"})
+
+
+def served(profile: Profile, address: str) -> Profile:
+    """The same profile with its local models behind servers: the first at "host:port", each further one a port higher.
+
+    Models and adapters are asked for by identity: a server of other weights is not mistaken for theirs.
+    Raises ProfileError for an address that is none and a model of which too little is said to ask a server for it.
+    """
+    host, _, port = address.rpartition(":")
+    if not host or not port.isdecimal():
+        raise ProfileError(f"{profile.name}@{address}: not an address. Give {profile.name}@host:port, such as @localhost:8000.")
+    local = [key for key, role in shared(profile).items() if isinstance(role, LocalRole)]
+
+    def at_server(role: LocalRole | ServerRole) -> LocalRole | ServerRole:
+        if isinstance(role, ServerRole):
+            return role
+        if role.context_length is None or role.picture_tokens is None:
+            lacking = "context_length" if role.context_length is None else "picture_tokens"
+            raise ProfileError(
+                f"profile {profile.name}: {role.model} cannot be served without its {lacking}. Add it to its role."
+            )
+        return ServerRole(
+            backend="openai",
+            model=identity(role.model),
+            base_url=f"http://{host}:{int(port) + local.index(bare(role))}/v1",
+            adapters={name: identity(source) for name, source in role.adapters.items()},
+            context_length=role.context_length,
+            picture_tokens=role.picture_tokens,
+        )
+
+    roles = {name: at_server(role) for name, role in profile.roles.items()}
+    return profile.model_copy(update={"name": f"{profile.name}@{address}", **roles})
 
 
 def _with_folders(said: dict[str, Any], folder: Path) -> dict[str, Any]:

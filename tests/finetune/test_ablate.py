@@ -27,6 +27,7 @@ def test_every_variant_takes_as_many_steps_and_differs_only_in_its_rows(small, t
         ours = settings(small, variant, 1, 100, tmp_path)
         learnt = ours.data[0].count * (2 if variant.learns == "joint" or variant.two_stages else 1)
         assert learnt == 200
+        assert ours.evidence.epochs == ours.answer.epochs == 1
         assert ours.seed == 1
         assert ours.data[0].uniform == (UNIFORM if variant.uniform else None)
         assert ours.answer.learning_rate == (small.answer if variant.two_stages else small.evidence).learning_rate

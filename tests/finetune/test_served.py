@@ -1,24 +1,26 @@
 """The shipped recipe for fifty steps, then a real vLLM server with both adapters: what it says is what was trained."""
 
+import asyncio
 import json
-import os
-import signal
 import socket
-import subprocess
 import sys
-import time
 from pathlib import Path
-from urllib.error import URLError
-from urllib.request import urlopen
 
 import pytest
 from typer.testing import CliRunner
 
+from espresso import profiles
 from espresso.cli import app
+from espresso.models import LocalModel, ServerModel, serving
+from espresso.profiles.weights import identity
+from finetune.checks import STAGES
+from finetune.config import World
+from finetune.data import Row
+from finetune.sources import load
 
 ROOT = Path(__file__).parents[2]
 RECIPE = "finetune/configs/tiny.yaml"
-SERVER_UP_S = 300
+VLM = profiles.load("tiny").reasoner.model
 
 
 def espresso(*arguments):
@@ -39,50 +41,54 @@ def adapters(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def server(adapters):
+    """The tiny base with the adapters just trained and, under other names, those of the repository."""
+    tiny = profiles.load("tiny")
+    offered = {stage: str(adapters / stage) for stage in STAGES}
+    offered |= {f"shipped-{stage}": folder for stage, folder in tiny.reasoner.adapters.items()}
+    reasoner = tiny.reasoner.model_copy(update={"adapters": offered})
     with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
+        free.bind(("localhost", 0))
         port = free.getsockname()[1]
-    command = [
-        *(sys.executable, "-m", "vllm.entrypoints.openai.api_server", "--host", "127.0.0.1", "--port", str(port)),
-        *("--model", str(ROOT / "espresso/profiles/tiny/vlm"), "--served-model-name", "tiny", "--dtype", "float32"),
-        *("--enable-lora", "--max-lora-rank", "32", "--enforce-eager", "--max-model-len", "1024"),
-        *("--lora-modules", f"evidence={adapters / 'evidence'}", f"answer={adapters / 'answer'}"),
-        *("--limit-mm-per-prompt", '{"image": 16}'),
-    ]
-    environment = os.environ | {"VLLM_CPU_KVCACHE_SPACE": "1", "HF_HUB_OFFLINE": "1"}
-    log = adapters / "server.log"
-    with log.open("w") as out:
-        process = subprocess.Popen(command, env=environment, stdout=out, stderr=subprocess.STDOUT, start_new_session=True)
-    try:
-        wait(f"http://127.0.0.1:{port}/health", process, log)
-        yield f"http://127.0.0.1:{port}/v1"
-    finally:
-        os.killpg(process.pid, signal.SIGTERM)
-        process.wait(30)
-
-
-def wait(url, process, log):
-    until = time.monotonic() + SERVER_UP_S
-    while time.monotonic() < until and process.poll() is None:
-        try:
-            urlopen(url, timeout=5).close()
-            return
-        except (URLError, ConnectionError, TimeoutError):
-            time.sleep(1)
-    pytest.fail("the server did not come up:\n" + log.read_text()[-3000:])
+    (planned, _) = serving.plan(tiny.model_copy(update={"reasoner": reasoner}), port)
+    with serving.running([planned]):
+        yield planned.base_url
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="vllm-cpu is for Linux")
 def test_a_server_says_what_was_trained(adapters, server, monkeypatch):
     monkeypatch.chdir(ROOT)
     said = espresso(
-        "finetune", "check", RECIPE, "--output", adapters, "--server", server, "--model", "tiny", "--limit", 64, "--json"
+        "finetune", "check", RECIPE, "--output", adapters, "--server", server, "--model", identity(VLM), "--limit", 64, "--json"
     )
     evidence, answer = json.loads(said)
     for stage in (evidence, answer):
         assert stage["n"] == 64
         assert stage["same"] >= 0.98
         assert stage["changed"] > 0
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="vllm-cpu is for Linux")
+@pytest.mark.parametrize("adapter", [None, *STAGES])
+async def test_the_same_option_is_chosen_here_and_there(server, adapter):
+    tiny = profiles.load("tiny")
+    here = LocalModel(tiny.reasoner.model, adapters=tiny.reasoner.adapters)
+    there = ServerModel(
+        identity(tiny.reasoner.model),
+        base_url=server,
+        adapters={stage: identity(folder) for stage, folder in tiny.reasoner.adapters.items()},
+        context_length=1024,
+        picture_tokens=18,
+    )
+    examples = load(World(format="world", split="val", count=200)).examples
+    asked = [Row(example, example.evidence if adapter == "answer" else None) for example in examples]
+    same = 0
+    for example, row in zip(examples, asked, strict=True):
+        messages = row.messages("tiny", 112)
+        wish = {"choices": example.options, "adapter": adapter}
+        ours, theirs = await asyncio.gather(here.chat(messages, **wish), there.chat(messages, **wish))
+        same += ours.text == theirs.text
+    await there.aclose()
+    assert same >= 0.98 * len(examples)
 
 
 def test_a_server_that_is_down_is_told_with_how_to_start_it(adapters, monkeypatch):
@@ -92,4 +98,4 @@ def test_a_server_that_is_down_is_told_with_how_to_start_it(adapters, monkeypatc
     )
     assert done.exit_code == 2
     assert "no server answers there" in done.stderr
-    assert "--lora-modules evidence=" in "".join(done.stderr.splitlines())
+    assert "--lora-modules evidence@" in "".join(done.stderr.splitlines())

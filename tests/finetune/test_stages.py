@@ -12,8 +12,9 @@ from safetensors.torch import load_file
 import espresso
 from espresso.errors import DataError, ModelError
 from espresso.models import LocalModel
+from finetune.checks import STAGES
 from finetune.config import LoraConfig, World
-from finetune.lineage import Lineage
+from finetune.lineage import Lineage, digest
 from finetune.sources import load
 from finetune.stages import finetune, own, rows
 
@@ -212,3 +213,10 @@ def test_an_adapter_that_changes_nothing_fails_loudly(tmp_path):
 def test_a_batch_that_cannot_be_shared_is_told(tmp_path):
     with pytest.raises(DataError, match="cannot be shared"):
         finetune(config(tmp_path, batch=6, device_batch=4), "evidence", steps=1)
+
+
+def test_the_shipped_adapters_belong_to_each_other_and_to_the_shipped_base():
+    evidence, answer = (Lineage.model_validate_json((TINY.parent / stage / "lineage.json").read_bytes()) for stage in STAGES)
+    assert evidence.base_digest == answer.base_digest == digest(TINY)
+    assert answer.first_digest == digest(TINY.parent / "evidence")
+    assert evidence.merged == answer.merged == 1.0

@@ -210,6 +210,49 @@ async def test_choices_that_begin_alike_part_at_their_token(serve):
     assert np.allclose(np.exp(list(reply.logprobs.values())), weights / weights.sum())
 
 
+def weighing(*logprobs):
+    """Answer as vLLM does that is asked for its prompt's log-probabilities. logprobs: of ("it",) "is" and each choice's words."""
+    known = {}
+
+    def answer(request):
+        *_, asked, said = request["messages"]
+        assert (request["prompt_logprobs"], request["add_generation_prompt"]) == (0, False)
+        assert (asked["role"], said["role"]) == ("user", "assistant")
+        words = ["it", "is", *said["content"].split(), "<end>", "\n"]
+        values = [-0.5, -0.5, *logprobs[0][said["content"]], -9.0]
+        row = [None] + [
+            {str(known.setdefault(word, len(known))): {"logprob": value, "rank": 1, "decoded_token": word}}
+            for word, value in zip(words, values, strict=True)
+        ]
+        return 200, completion("x") | {"prompt_logprobs": row}
+
+    return answer
+
+
+async def test_long_choices_are_weighed_as_whole_replies(serve):
+    likely = {"a red ball": [-0.1, -0.7, -0.2, -0.1], "a red": [-0.1, -0.7, -3.0], "a cup": [-0.1, -1.5, -0.3]}
+    url, asked = serve(weighing(likely))
+    reply = await model(url).chat(ASKED, choices=list(likely))
+    weights = np.exp([-1.0, -3.7, -1.8])
+    assert np.allclose(np.exp(list(reply.logprobs.values())), weights / weights.sum())
+    assert (reply.text, reply.tokens_out, len(asked)) == ("a red ball", 3, 3)
+
+
+async def test_of_choices_of_one_word_the_end_does_not_count(serve):
+    url, _ = serve(weighing({"red": [-1.0, -0.1], "blue": [-0.9, -5.0]}))
+    reply = await model(url).chat(ASKED, choices=["red", "blue"])
+    assert reply.text == "blue"
+    assert np.allclose(np.exp(reply.logprobs["red"]), 1 / (1 + np.exp(0.1)))
+
+
+async def test_a_server_that_tells_nothing_of_its_prompt_is_not_asked_for_it_again(serve):
+    url, asked = serve((200, completion("blue", [("blue", -0.2, {"blue": -0.2, "red": -2.0})])))
+    small = model(url)
+    for _ in range(2):
+        assert (await small.chat(ASKED, choices=["red", "blue"])).text == "blue"
+    assert [request.get("prompt_logprobs") for request in asked] == [0, 0, None, None]
+
+
 async def test_a_server_without_structured_outputs_gets_an_enum_from_then_on(serve):
     enum = completion('{"choice": "B"}', [('{"choice": "', 0.0, {}), ("B", -0.1, {"B": -0.1, "A": -2.5}), ('"}', 0.0, {})])
     url, asked = serve((400, {"error": {"message": "Unknown parameter: 'structured_outputs'"}}), (200, enum))

@@ -55,10 +55,51 @@ def test_roles_that_differ_in_adapters_alone_share_a_model_but_not_a_name(write)
         connect(profiles.load(write(OWN + reasoner + judge.format("answer"))))
 
 
-def test_the_paper_profile_asks_servers_with_two_adapters():
-    roles = connect(profiles.load("paper"))
+def test_a_profile_at_an_address_has_its_models_behind_servers_a_port_each(write):
+    profile = profiles.load("paper@gpu7:9000")
+    assert profile.name == "paper@gpu7:9000"
+    assert [(role.model, role.base_url) for role in profile.roles.values()] == [
+        ("OpenGVLab/InternVL3-1B-hf", "http://gpu7:9000/v1"),
+        ("Qwen/Qwen2.5-1.5B-Instruct", "http://gpu7:9001/v1"),
+        ("Qwen/Qwen2.5-VL-7B-Instruct", "http://gpu7:9002/v1"),
+        ("Qwen/Qwen2.5-VL-7B-Instruct", "http://gpu7:9002/v1"),
+    ]
+    roles = connect(profile)
     assert isinstance(roles.captioner, ServerModel)
-    assert roles.adapters == {"evidence": "evidence", "answer": "answer"}
+    assert roles.judge is roles.reasoner is not roles.captioner
+
+
+def test_a_served_folder_is_called_as_the_model_in_this_process_is(write, tmp_path):
+    more = "context_length = 1000\npicture_tokens = 10\n"
+    text = OWN.replace('vlm"\n', f'vlm"\n{more}') + 'adapters = { evidence = "./lora" }\n'
+    profile = profiles.load(f"{write(text)}@localhost:8000")
+    here = connect(profiles.load(tmp_path / "own.toml"))
+    assert {role.model for role in profile.roles.values()} == {here.reasoner.name}
+    assert profile.reasoner.adapters["evidence"].startswith("lora@")
+    roles = connect(profile)
+    assert roles.captioner is roles.selector is roles.reasoner
+
+
+def test_api_roles_stay_where_they_are(monkeypatch):
+    assert profiles.load("api@localhost:8000").reasoner == profiles.load("api").reasoner
+
+
+@pytest.mark.parametrize(
+    ("address", "sentence"),
+    [
+        ("tiny@localhost", "tiny@localhost: not an address. Give tiny@host:port"),
+        ("tiny@:80", "not an address"),
+        ("tinny@localhost:1", "Did you mean tiny"),
+    ],
+)
+def test_an_address_that_is_none_is_told(address, sentence):
+    with pytest.raises(ProfileError, match=sentence):
+        profiles.load(address)
+
+
+def test_what_a_server_must_know_is_asked_for(write):
+    with pytest.raises(ProfileError, match=r"vlm cannot be served without its context_length"):
+        profiles.load(f"{write(OWN)}@localhost:8000")
 
 
 def test_the_api_profile_wants_its_key(monkeypatch):
