@@ -11,6 +11,7 @@ from espresso.models.local import LocalModel
 from espresso.profiles import LocalRole, Profile, Role, bare, shared
 
 HERE = ("localhost", "127.0.0.1")
+"""Hosts at which a server that is down can be started by whoever asks."""
 
 
 @dataclass
@@ -72,7 +73,7 @@ def _model(role: Role, profile: Profile) -> ChatModel:
         )
     from espresso.models.server import ServerModel  # noqa: PLC0415 - the OpenAI SDK takes a second to import
 
-    name, _, address = profile.name.partition("@")
+    name, _, address = profile.name.rpartition("@")
     host, _, port = address.rpartition(":")
     return ServerModel(
         role.model,

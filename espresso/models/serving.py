@@ -166,7 +166,11 @@ async def _warm(servers: Sequence[Server]) -> None:
     seen = Message("user", (Picture(np.zeros((64, 64, 3), np.uint8)), "Hello"))
     models = [ServerModel(server.models[0], base_url=server.base_url, context_length=1, picture_tokens=1) for server in servers]
     sights = [asked if server.roles == TEXT_ONLY else seen for server in servers]
-    await asyncio.gather(*(model.chat([sight], max_tokens=1) for model, sight in zip(models, sights, strict=True)))
+    try:
+        await asyncio.gather(*(model.chat([sight], max_tokens=1) for model, sight in zip(models, sights, strict=True)))
+    finally:
+        for model in models:
+            await model.aclose()
 
 
 def _answers(server: Server) -> bool:

@@ -106,8 +106,10 @@ def load(name_or_path: str | Path) -> Profile:
 
     Raises ProfileError for a name or file that does not exist and for a file that does not say what a profile must.
     """
-    name, _, address = str(name_or_path).partition("@")
-    return served(load(name), address) if address else _read(name)
+    name, at, address = str(name_or_path).rpartition("@")
+    if at and "/" not in address and not address.endswith(".toml"):  # else the @ is the path's own
+        return served(_read(name), address)
+    return _read(str(name_or_path))
 
 
 def _read(name: str) -> Profile:

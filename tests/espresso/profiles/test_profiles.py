@@ -80,6 +80,12 @@ def test_a_served_folder_is_called_as_the_model_in_this_process_is(write, tmp_pa
     assert roles.captioner is roles.selector is roles.reasoner
 
 
+def test_an_at_in_a_path_is_the_paths_own(write, tmp_path):
+    (tmp_path / "me@home").mkdir()
+    own = write(OWN).rename(tmp_path / "me@home" / "mine@work.toml")
+    assert profiles.load(own).name == str(own)
+
+
 def test_api_roles_stay_where_they_are(monkeypatch):
     assert profiles.load("api@localhost:8000").reasoner == profiles.load("api").reasoner
 
