@@ -16,7 +16,7 @@ def serve() -> None:
 def models(
     profile: str | None = typer.Option(None, help="Whose models: a name or a TOML file. Else ESPRESSO_PROFILE, else tiny."),
     port: int = typer.Option(8000, min=1, max=65535, help="Of the first server; each further one is a port higher."),
-    dry_run: bool = typer.Option(False, "--dry-run", help="Print the commands that would be run."),
+    dry_run: bool = typer.Option(False, "--dry-run", help="Print the command that would be run."),
 ) -> None:
     """Start the vLLM servers that a profile needs, and stop them all on Ctrl-C."""
     import os

@@ -67,7 +67,8 @@ class ServerModel:
         self._concurrency = concurrency
         self._start_with = start_with
         self._open: _Session | None = None
-        self._knows_choice = self._knows_prompts = True
+        self._knows_choice = True
+        self._knows_prompts: bool | None = None  # until it was asked
 
     async def chat(
         self,
@@ -153,7 +154,7 @@ class ServerModel:
 
     async def _weigh(self, request: dict[str, Any], choices: Sequence[str]) -> Completion | None:
         """Let each choice have been said, and compare how likely they were; None where one letter does or the server cannot."""
-        if not self._knows_prompts or all(len(choice) == 1 for choice in choices):
+        if self._knows_prompts is False or all(len(choice) == 1 for choice in choices):
             return None
         weigh = {"max_completion_tokens": 1, "extra_body": {"prompt_logprobs": 0, "add_generation_prompt": False}}
 
@@ -163,6 +164,8 @@ class ServerModel:
         try:
             replies = await gathered([said(choice) for choice in choices])
         except _BadRequest:
+            if self._knows_prompts:  # then this prompt is at fault, not the way of asking
+                raise
             replies = []
         tokens = [wire.prompt_tokens(reply) for reply in replies]
         self._knows_prompts = bool(tokens) and all(tokens)

@@ -245,6 +245,27 @@ async def test_of_choices_of_one_word_the_end_does_not_count(serve):
     assert np.allclose(np.exp(reply.logprobs["red"]), 1 / (1 + np.exp(0.1)))
 
 
+async def test_one_prompt_that_is_refused_does_not_change_how_the_next_is_weighed(serve):
+    weighs, refused = weighing({"red": [-1.0, -0.1], "blue": [-0.9, -5.0]}), []
+
+    def answer(request):
+        if len(asked) in (3, 4):
+            refused.append(request)
+            return 400, {"error": {"message": "maximum context length"}}
+        return weighs(request)
+
+    url, asked = serve(answer)
+    small = model(url)
+    assert (await small.chat(ASKED, choices=["red", "blue"])).text == "blue"
+    with pytest.raises(ModelError, match="maximum context length"):
+        await small.chat(ASKED, choices=["red", "blue"])
+    assert refused
+    while len(asked) < 4:
+        await asyncio.sleep(0.01)
+    assert (await small.chat(ASKED, choices=["red", "blue"])).text == "blue"
+    assert all("structured_outputs" not in request for request in asked)
+
+
 async def test_a_server_that_tells_nothing_of_its_prompt_is_not_asked_for_it_again(serve):
     url, asked = serve((200, completion("blue", [("blue", -0.2, {"blue": -0.2, "red": -2.0})])))
     small = model(url)
