@@ -62,7 +62,7 @@ class Run:
         self.roles: Roles = roles or connected(self.settings.model_dump_json())
         self.clips = tuple(clips)
         self.cache = cache
-        self._pixels: dict[Frame, np.ndarray] = {}
+        self._pictures: dict[Frame, Picture] = {}
 
     async def open(self, sources: Sequence[str]) -> None:
         """Open the visuals unless they are open. Raises MediaError."""
@@ -71,13 +71,13 @@ class Run:
 
     def keep(self, frames: Sequence[Frame], pixels: np.ndarray) -> None:
         """Keep pixels, (n, height, width, 3) uint8 RGB, that sampling has decoded at the profile's frame size."""
-        self._pixels.update(zip(frames, pixels, strict=True))
+        self._pictures.update(zip(frames, map(Picture, pixels), strict=True))
 
     async def show(self, frames: Sequence[Frame]) -> list[Shown]:
         """Give the frames their pixels, at the profile's frame size; what is not decoded yet is now. Raises MediaError."""
         for position, clip in enumerate(self.clips):
-            missing = [frame for frame in frames if frame.visual == position and frame not in self._pixels]
+            missing = [frame for frame in frames if frame.visual == position and frame not in self._pictures]
             if missing:
                 indices = [frame.index for frame in missing]
                 self.keep(missing, await asyncio.to_thread(clip.decode, indices, size=self.settings.frame_size))
-        return [Shown(frame, Picture(self._pixels[frame])) for frame in frames]
+        return [Shown(frame, self._pictures[frame]) for frame in frames]

@@ -7,7 +7,7 @@ sampled = media.sample(clip, media.adaptive(16), size=224)
 """
 
 from espresso.media.clip import Media, open
-from espresso.media.encode import data_url, png, write_video
+from espresso.media.encode import data_url, write_video
 from espresso.media.plan import Plan, adaptive, fps, parse_plan, uniform
 from espresso.media.sample import Sampled, sample
 
@@ -20,7 +20,6 @@ __all__ = [
     "fps",
     "open",
     "parse_plan",
-    "png",
     "sample",
     "uniform",
     "write_video",

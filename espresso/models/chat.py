@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Literal, Protocol
 
 import numpy as np
 from pydantic import BaseModel
+
+from espresso.media import data_url
 
 
 @dataclass(frozen=True, eq=False)
@@ -15,6 +18,11 @@ class Picture:
     """One picture in a message: (height, width, 3) uint8 RGB."""
 
     pixels: np.ndarray
+
+    @cached_property
+    def url(self) -> str:
+        """As a `data:` URL: encoded once, however often it is sent."""
+        return data_url(self.pixels)
 
 
 @dataclass(frozen=True)

@@ -248,6 +248,7 @@ class ServerModel:
                 api_key=self._api_key or "none",
                 timeout=openai.Timeout(self._timeout, connect=min(self._timeout, 5.0)),
                 max_retries=_RETRIES,
+                http_client=openai.DefaultAsyncHttpxClient(),  # the SDK's own, once dropped, closes itself in another loop
             )
             self._open = _Session(loop, client, asyncio.Semaphore(self._concurrency))
         return self._open

@@ -88,8 +88,7 @@ def _server(model: LocalRole, roles: tuple[str, ...], port: int) -> Server:
         arguments += ["--limit-mm-per-prompt", f'{{"image": {pictures}}}']
     if model.adapters:
         modules = [f"{identity(source)}={source}" for source in model.adapters.values()]
-        # On a processor, vLLM 0.32 gives requests without an adapter the last slot's while others have one: that stays empty.
-        slots, rank = str(len(modules) + 1), str(max(map(_rank, model.adapters.values())))
+        slots, rank = str(len(modules)), str(max(map(_rank, model.adapters.values())))
         arguments += ["--enable-lora", "--max-loras", slots, "--max-lora-rank", rank, "--lora-modules", *modules]
     return Server(model, roles, (name, *map(identity, model.adapters.values())), port, tuple(arguments))
 

@@ -62,8 +62,12 @@ def _fork_workers() -> None:
     def configured(config: Any) -> None:
         configure(config)
         os.environ["VLLM_WORKER_MULTIPROC_METHOD"] = "fork"
+        if config.parallel_config.world_size == 1:
+            config.parallel_config.distributed_executor_backend = "uni"
 
-    type(current_platform).check_and_update_config = staticmethod(configured)  # type: ignore[method-assign, assignment]
+    platform = type(current_platform)
+    platform.check_and_update_config = staticmethod(configured)  # type: ignore[method-assign, assignment]
+    platform.get_punica_wrapper = staticmethod(lambda: "espresso.models.vllm_worker.GroupedAdapters")
 
 
 def _end_with(parent: int) -> None:

@@ -15,7 +15,6 @@ import openai
 from openai.types.chat import ChatCompletion
 from pydantic import BaseModel, ValidationError
 
-from espresso.media import data_url
 from espresso.models.chat import Completion, Conversation, Message, Picture
 
 # What the families of the design, and their kin, read as the end of a turn or as a picture when it stands in plain text.
@@ -31,7 +30,7 @@ def _content(message: Message) -> str | list[dict[str, Any]]:
     if not message.pictures:
         return "".join(_plain(part) for part in message.content if isinstance(part, str))
     return [
-        {"type": "image_url", "image_url": {"url": data_url(part.pixels)}}
+        {"type": "image_url", "image_url": {"url": part.url}}
         if isinstance(part, Picture)
         else {"type": "text", "text": _plain(part)}
         for part in message.content
