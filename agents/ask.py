@@ -67,7 +67,7 @@ async def aask(
     sources = list(visuals) if isinstance(visuals, Sequence) and not isinstance(visuals, str | bytes) else [visuals]
     if not sources:
         raise QuestionError("there is nothing to look at. Give at least one image or video.")
-    clips = [await asyncio.to_thread(_open, source, allow_urls) for source in sources]
+    clips = [await media.in_background(_open, source, allow_urls) for source in sources]
     question = Question(id="ask", visuals=tuple(clip.visual.source for clip in clips), text=text.strip(), options=options)
     given = _given(core_frames, strategy, clips)
     state = AnswerState(question=question, strategy=strategy, limit=frames, core_frames=given, evidence=evidence.strip())

@@ -5,7 +5,6 @@ LangGraph hands it to each node as the runtime context, so that a state can be w
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
@@ -67,7 +66,7 @@ class Run:
     async def open(self, sources: Sequence[str]) -> None:
         """Open the visuals unless they are open. Raises MediaError."""
         if not self.clips:
-            self.clips = tuple(await asyncio.to_thread(lambda: [media.open(source) for source in sources]))
+            self.clips = tuple(await media.in_background(lambda: [media.open(source) for source in sources]))
 
     def keep(self, frames: Sequence[Frame], pixels: np.ndarray) -> None:
         """Keep pixels, (n, height, width, 3) uint8 RGB, that sampling has decoded at the profile's frame size."""
@@ -79,5 +78,5 @@ class Run:
             missing = [frame for frame in frames if frame.visual == position and frame not in self._pictures]
             if missing:
                 indices = [frame.index for frame in missing]
-                self.keep(missing, await asyncio.to_thread(clip.decode, indices, size=self.settings.frame_size))
+                self.keep(missing, await media.in_background(clip.decode, indices, size=self.settings.frame_size))
         return [Shown(frame, self._pictures[frame]) for frame in frames]

@@ -6,7 +6,6 @@ Each strategy has its plan: the profile's for `selector` and `all`, evenly sprea
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Iterator
 
 from agents.run import Run
@@ -60,7 +59,7 @@ async def _sampled(visual: int, plan: media.Plan, run: Run) -> tuple[list[Frame]
     key = SamplingKey(clip.visual.digest, str(plan), size)
     if known := run.cache and run.cache.sampling(key):
         return [Frame(visual=visual, index=index, time=time) for index, time in known["frames"]], known["note"]
-    sampled = await asyncio.to_thread(media.sample, clip, plan, size=size)
+    sampled = await media.in_background(media.sample, clip, plan, size=size)
     frames = [frame.model_copy(update={"visual": visual}) for frame in sampled.frames]
     run.keep(frames, sampled.pixels)
     if run.cache:

@@ -59,6 +59,7 @@ def step(
             tokens_visual=sum(reply.tokens_visual for reply in replies),
             frames=frames,
             cached=cached,
+            requests=tuple(name for reply in replies for name in reply.requests),
             note="; ".join(note for note in notes if note) or None,
         ),
     )

@@ -94,11 +94,9 @@ def measure(reader: str, path: str, count: int) -> dict[str, float | str]:
 
 
 def _cpu_seconds() -> float:
-    """Processor time of this process and of the decoder process, if there is one (Linux only)."""
-    if decoder.pid is None:
-        return time.process_time()
-    fields = Path(f"/proc/{decoder.pid}/stat").read_text().rpartition(")")[2].split()
-    return time.process_time() + (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+    """Processor time of this process and of the decoder processes (Linux only)."""
+    fields = [Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split() for pid in decoder.pids]
+    return time.process_time() + sum(int(each[11]) + int(each[12]) for each in fields) / os.sysconf("SC_CLK_TCK")
 
 
 def _thumb(pixels: np.ndarray) -> np.ndarray:

@@ -7,7 +7,8 @@ Four passes over the same questions of the procedural world: (a) `espresso.ask`,
 sent again in their order with nothing of ours between them, as many at a time to each model as the profile lets be under way.
 Each of (a), (b) and (c) finds servers just started, with no prompt in their caches, and one question is asked first that does
 not count. (b) / (a) is what concurrency is worth, (c) / (b) what the pipeline costs. A question's own seconds are those of its
-nodes: with many under way, what it waited for others is in them.
+nodes: with many under way, what it waited for others is in them. "cores" are those that servers and pipeline kept busy: on a
+machine whose cores are all busy in (b), concurrency is worth no more than what (a) left idle.
 
 Each start of the servers is timed to the first answer. --naive times vLLM's own two starts as well, one server after the other.
 """
@@ -29,6 +30,7 @@ from urllib.request import urlopen
 
 import numpy as np
 import openai
+import psutil
 from openai.resources.chat.completions import AsyncCompletions
 
 import espresso
@@ -57,25 +59,25 @@ def main() -> None:
     first, *questions = bench("world").questions("test", options.questions + 1)
     if options.naive:
         _naive(local)
-    print(f"{'pass':22} {'questions':>9} {'a minute':>9} {'p50':>7} {'p95':>7}")
+    print(f"{'pass':20} {'questions':>9} {'a minute':>9} {'cores':>6} {'p50':>7} {'p95':>7}")
     with tempfile.TemporaryDirectory() as folder, _started(local, profile, first):
         cache = Cache(Path(folder) / "one")
-        began = time.perf_counter()
+        clock = Clock()
         alone = [_answer(question, profile, cache) for question in questions]
-        one = _print("(a) one at a time", alone, time.perf_counter() - began)
+        one = clock.read("(a) one at a time", alone)
     with tempfile.TemporaryDirectory() as folder, _started(local, profile, first):
         cache, sent = Cache(Path(folder) / "many"), list[Sent]()
-        began = time.perf_counter()
+        clock = Clock()
         with _recorded(sent):
             together = _answers(questions, profile, cache)
-        many = _print("(b) ask_many", together, time.perf_counter() - began)
-        began = time.perf_counter()
-        warm = _print("(warm) ask_many", _answers(questions, profile, cache), time.perf_counter() - began)
+        many = clock.read("(b) ask_many", together)
+        clock = Clock()
+        warm = clock.read("(warm) ask_many", _answers(questions, profile, cache))
     with _started(local, profile, first):
-        began = time.perf_counter()
+        clock = Clock()
         asyncio.run(_send(sent, profile))
-        bare = len(questions) / (time.perf_counter() - began)
-        print(f"{'(c) bare requests':22} {len(sent):9} {60 * bare:9.0f}")
+        bare = clock.read("(c) bare requests", together, own=False)
+    print(f"(c) are {len(sent)} requests")
     print(f"(b) / (a) {many / one:.1f}   overhead of the pipeline {bare / many - 1:.0%}   (warm) / (b) {warm / many:.1f}")
     same = sum(here.choice == there.choice for here, there in zip(alone, together, strict=True))
     print(f"same choice in (a) and (b): {same} of {len(questions)}")
@@ -138,12 +140,27 @@ async def _send(sent: Sequence[Sent], profile: Profile) -> None:
         await client.close()
 
 
-def _print(name: str, answers: Sequence[Answer], seconds: float) -> float:
-    """Print a pass; returns its questions a second."""
-    own = [sum(answer.usage.seconds.values()) for answer in answers]
-    p50, p95 = np.percentile(own, [50, 95])
-    print(f"{name:22} {len(answers):9} {60 * len(answers) / seconds:9.0f} {p50:6.2f}s {p95:6.2f}s", flush=True)
-    return len(answers) / seconds
+class Clock:
+    """Time and processor time of this process, its servers and decoders, from now on."""
+
+    def __init__(self) -> None:
+        self._began, self._busy = time.perf_counter(), _processor_seconds()
+
+    def read(self, name: str, answers: Sequence[Answer], *, own: bool = True) -> float:
+        """Print a pass that gave these answers, with their own seconds unless they are not of this pass; questions a second."""
+        seconds, busy = time.perf_counter() - self._began, _processor_seconds() - self._busy
+        line = f"{name:20} {len(answers):9} {60 * len(answers) / seconds:9.0f} {busy / seconds:6.2f}"
+        if own:
+            p50, p95 = np.percentile([sum(answer.usage.seconds.values()) for answer in answers], [50, 95])
+            line += f" {p50:6.2f}s {p95:6.2f}s"
+        print(line, flush=True)
+        return len(answers) / seconds
+
+
+def _processor_seconds() -> float:
+    this = psutil.Process()
+    times = [process.cpu_times() for process in (this, *this.children(recursive=True))]
+    return sum(each.user + each.system for each in times)
 
 
 def _naive(local: Profile) -> None:

@@ -13,6 +13,10 @@ class ModelError(EspressoError):
     """A model, adapter or server that is missing, unreachable or answers with nonsense."""
 
 
+class ServerDownError(ModelError):
+    """A server that does not answer at all: no question is at fault, and none can be asked until it is back."""
+
+
 class ProfileError(EspressoError):
     """A profile that does not exist or says something impossible."""
 

@@ -214,6 +214,7 @@ class Step(Record):
     """What one node of the graph did: its time, its tokens, the prompt it used, and a note where something did not go as planned.
 
     seconds: wall time. tokens_in includes visual tokens. prompt: hash of the prompt template. cached: replies that cost nothing.
+    requests: what a server calls them in its log.
     """
 
     node: str
@@ -225,6 +226,7 @@ class Step(Record):
     tokens_visual: int = 0
     frames: int = 0
     cached: int = 0
+    requests: tuple[str, ...] = ()
     note: str | None = None
 
 

@@ -7,7 +7,6 @@ alone.
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from hashlib import sha256
@@ -19,7 +18,7 @@ from agents.ask import aask
 from agents.run import Run
 from espresso import media
 from espresso.cache import Cache, CaptionKey, SamplingKey
-from espresso.errors import DataError, EspressoError
+from espresso.errors import DataError, EspressoError, ServerDownError
 from espresso.media import Media
 from espresso.models import Roles
 from espresso.profiles import Profile
@@ -45,11 +44,16 @@ class Asking:
     cache: Cache
 
     async def sample(self, question: Question) -> Sample:
-        """Ask and score; whatever goes wrong with this question becomes its sample's error, so that a long run goes on."""
+        """Ask and score; whatever goes wrong with this question becomes its sample's error, so that a long run goes on.
+
+        Raises ServerDownError, which is no question's fault.
+        """
         order, answer, scores, error = shuffled(question, self.seed), None, Scores(correct=False), None
         try:
             answer = await self._answer(question, order)
             scores = score(question, answer, self.bench.facts(question, answer), self._captions(question, answer))
+        except ServerDownError:
+            raise
         except EspressoError as known:
             error = str(known)
         except Exception as unknown:
@@ -64,7 +68,7 @@ class Asking:
                 yield caption.text == true
 
     async def _answer(self, question: Question, order: Sequence[int]) -> Answer:
-        clips = [await asyncio.to_thread(media.open, visual) for visual in question.visuals]
+        clips = [await media.in_background(media.open, visual) for visual in question.visuals]
         asked = question.asked()
         if asked.options:
             asked = asked.model_copy(update={"options": tuple(asked.options[position] for position in order)})

@@ -23,7 +23,7 @@ import numpy as np
 import prompts
 from espresso import profiles
 from espresso.cache import Cache
-from espresso.errors import DataError, EspressoError
+from espresso.errors import DataError, EspressoError, ServerDownError
 from espresso.models import Picture, Roles, connect
 from espresso.profiles import Profile
 from espresso.profiles.weights import identity
@@ -80,7 +80,8 @@ def run(
 
     A question that cannot be answered is kept as an error, counts as wrong, and is asked again when the run is gone on with.
     Raises DataError for a benchmark, split, strategy or limit that does not exist and for a folder that holds something else,
-    ProfileError, ModelError for models that cannot be had, and EspressoError where not one question can be answered.
+    ProfileError, ModelError for models that cannot be had or a server that is gone, and EspressoError where not one question can
+    be answered.
     """
     chosen = bench(name)
     _check(chosen, name, split, limit, strategy)
@@ -104,8 +105,16 @@ def run(
     cache = Cache()
     with RunFolder(out or default, configuration, _environment()) as folder:
         asking = Asking(chosen, settings, models, strategy, seed, cache)
+
+        async def ask_all() -> list[Sample]:
+            try:
+                return await _ask_all(questions, asking, folder, on_progress)
+            finally:
+                if roles is None:
+                    await models.aclose()
+
         try:
-            samples = asyncio.run(_ask_all(questions, asking, folder, on_progress))
+            samples = asyncio.run(ask_all())
         finally:
             cache.close()
     return Summary(folder=str(folder.path), configuration=configuration, metrics=metrics(samples), tasks=tuple(by_task(samples)))
@@ -152,7 +161,10 @@ async def _ask_all(
             for _, clip in groupby(left, key=lambda question: question.visuals):
                 tasks.create_task(ask_about(list(clip)))
     except ExceptionGroup as errors:
-        raise errors.exceptions[0] from None
+        error = errors.exceptions[0]
+        if isinstance(error, ServerDownError):
+            raise ServerDownError(f"{error} {progress.done} of {progress.total} answers are kept: run the same again.") from None
+        raise error from None
     return samples
 
 

@@ -37,12 +37,12 @@ def models(
     before = signal.signal(signal.SIGTERM, signal.default_int_handler)
     console, began = Console(stderr=True), perf_counter()
     try:
-        with console.status("starting") as status, serving.running(servers, status.update):
+        with console.status("starting") as status, serving.running(servers, status.update) as watch:
             status.stop()
             for server in servers:
                 typer.echo(f"{server.base_url}  {', '.join(server.models)}")
             typer.echo(f"ready in {perf_counter() - began:.0f} s; use it with --profile {settings.name}@localhost:{port}")
-            signal.pause()
+            watch()
     except KeyboardInterrupt:
         console.print("all servers are stopped")
     finally:

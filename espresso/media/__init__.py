@@ -9,6 +9,7 @@ sampled = media.sample(clip, media.adaptive(16), size=224)
 from espresso.media.clip import Media, open
 from espresso.media.encode import data_url, write_video
 from espresso.media.plan import Plan, adaptive, fps, parse_plan, uniform
+from espresso.media.process import in_background
 from espresso.media.sample import Sampled, sample
 
 __all__ = [
@@ -18,6 +19,7 @@ __all__ = [
     "adaptive",
     "data_url",
     "fps",
+    "in_background",
     "open",
     "parse_plan",
     "sample",

@@ -1,19 +1,23 @@
-"""Talk to the decoder process: start it when first needed, keep it warm, and kill it when it hangs.
+"""Talk to the decoder processes: start one when first needed, keep it warm, and kill it when it hangs.
 
-Measured on two cores: starting it takes 0.1 to 0.2 s, once; a request to the running process costs under 1 ms, and a 224x224
+Measured on two cores: starting one takes 0.1 to 0.2 s, once; a request to a running process costs under 1 ms, and a 224x224
 frame 0.1 ms on top of its decoding.
 """
 
 from __future__ import annotations
 
+import asyncio
 import atexit
 import os
 import subprocess
 import sys
-import threading
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from functools import cache, partial
 from multiprocessing.connection import Connection
 from pathlib import Path
-from typing import Any
+from queue import LifoQueue
+from typing import Any, TypeVar
 
 import numpy as np
 
@@ -22,19 +26,23 @@ from espresso.errors import MediaError
 STALL_S = 30.0
 """Without a sign of life (a frame, or a tick while it works) for so long, the decoder hangs."""
 
+Result = TypeVar("Result")
+
 START_S = 120.0
 """So long may the process take to start (0.1 s, but minutes on a machine that is starved)."""
 
+AT_ONCE = min(4, os.cpu_count() or 1)
+"""Files that are decoded at the same time, by a process each; every one decodes on one thread."""
+
 
 class DecoderProcess:
-    """One decoder process. Requests from several threads wait for each other.
+    """One decoder process, for one thread at a time.
 
     stall_s: seconds without a sign of life after which the process is killed and the request fails; the next one starts afresh.
     """
 
     def __init__(self, stall_s: float = STALL_S) -> None:
         self.stall_s = stall_s
-        self._lock = threading.Lock()
         self._process: subprocess.Popen[bytes] | None = None
         self._owner = 0
         self._ready = False
@@ -50,37 +58,34 @@ class DecoderProcess:
         Returns its result and, for the reading commands, the upright frames by position, (height, width, 3) uint8 each.
         Raises MediaError, whose message lacks the file's name, if the file is at fault, or the decoder hung or died on it.
         """
-        with self._lock:
-            process = self._running()
-            assert process.stdin
-            assert process.stdout
-            frames: dict[int, np.ndarray] = {}
-            try:
-                Connection(os.dup(process.stdin.fileno()), readable=False).send((command, str(path), known, *rest))
-                replies = Connection(os.dup(process.stdout.fileno()), writable=False)
-                while True:
-                    if not replies.poll(self.stall_s if self._ready else START_S):
-                        self.stop()
-                        raise MediaError(
-                            f"decoding stood still for {self.stall_s:g} s and was stopped. Convert the file to H.264."
-                        )
-                    match replies.recv():
-                        case ("ready",):
-                            self._ready = True
-                        case ("frame", position, width, height, row_bytes, turns):
-                            rows = np.frombuffer(replies.recv_bytes(), np.uint8).reshape(-1, row_bytes)[:height, : width * 3]
-                            frames[position] = np.rot90(rows.reshape(height, width, 3), turns)
-                        case ("done", result):
-                            return result, frames
-                        case ("error", sentence):
-                            raise MediaError(sentence)
-            except (EOFError, OSError):
-                self.stop()
-                raise MediaError("the decoder crashed on it. Convert it to H.264 or get it anew.") from None
-            except BaseException as error:
-                if not isinstance(error, MediaError):  # interrupted half way: what is still to come belongs to nobody
+        process = self._running()
+        assert process.stdin
+        assert process.stdout
+        frames: dict[int, np.ndarray] = {}
+        try:
+            Connection(os.dup(process.stdin.fileno()), readable=False).send((command, str(path), known, *rest))
+            replies = Connection(os.dup(process.stdout.fileno()), writable=False)
+            while True:
+                if not replies.poll(self.stall_s if self._ready else START_S):
                     self.stop()
-                raise
+                    raise MediaError(f"decoding stood still for {self.stall_s:g} s and was stopped. Convert the file to H.264.")
+                match replies.recv():
+                    case ("ready",):
+                        self._ready = True
+                    case ("frame", position, width, height, row_bytes, turns):
+                        rows = np.frombuffer(replies.recv_bytes(), np.uint8).reshape(-1, row_bytes)[:height, : width * 3]
+                        frames[position] = np.rot90(rows.reshape(height, width, 3), turns)
+                    case ("done", result):
+                        return result, frames
+                    case ("error", sentence):
+                        raise MediaError(sentence)
+        except (EOFError, OSError):
+            self.stop()
+            raise MediaError("the decoder crashed on it. Convert it to H.264 or get it anew.") from None
+        except BaseException as error:
+            if not isinstance(error, MediaError):  # interrupted half way: what is still to come belongs to nobody
+                self.stop()
+            raise
 
     def _running(self) -> subprocess.Popen[bytes]:
         if self._owner != os.getpid():  # never started, or inherited by a fork: the parent's process is not ours to use
@@ -104,5 +109,44 @@ class DecoderProcess:
         self._process = None
 
 
-decoder = DecoderProcess()
+class Decoders:
+    """Several decoder processes. A request takes one that is free, the warmest first, and waits where none is."""
+
+    def __init__(self, count: int) -> None:
+        self._all = [DecoderProcess() for _ in range(count)]
+        self._free: LifoQueue[DecoderProcess] = LifoQueue()
+        for process in self._all:
+            self._free.put(process)
+
+    @property
+    def pids(self) -> list[int]:
+        """The ids of those that run."""
+        return [process.pid for process in self._all if process.pid]
+
+    def ask(self, *request: Any) -> tuple[Any, dict[int, np.ndarray]]:
+        """Have a process do it; see `DecoderProcess.ask`."""
+        process = self._free.get()
+        try:
+            return process.ask(*request)
+        finally:
+            self._free.put(process)
+
+    def stop(self) -> None:
+        """Kill those that run."""
+        for process in self._all:
+            process.stop()
+
+
+decoder = Decoders(AT_ONCE)
 atexit.register(decoder.stop)
+
+
+@cache
+def _threads(process: int) -> ThreadPoolExecutor:
+    """Keep threads for a process: a fork has none of its parent's."""
+    return ThreadPoolExecutor(AT_ONCE, f"decode-{process}")
+
+
+async def in_background(work: Callable[..., Result], *arguments: Any, **settings: Any) -> Result:
+    """Run work that decodes on threads kept for it, one for each process: waiting for a decoder takes no thread from others."""
+    return await asyncio.get_running_loop().run_in_executor(_threads(os.getpid()), partial(work, *arguments, **settings))

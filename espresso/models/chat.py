@@ -56,7 +56,8 @@ class Completion:
     text: what it said; the chosen string where `choices` were given. parsed: the validated object where a `schema` was given, or
     None if what came back does not fit it (then `text` holds what came). logprobs: choice -> natural log of its probability
     among the choices, summing to one; empty where a server does not tell. confidence: the choice's probability, or the geometric
-    mean of the token probabilities; None where a server does not tell.
+    mean of the token probabilities; None where a server does not tell. requests: a server's names for what it was asked, as its
+    log has them.
     """
 
     text: str
@@ -66,6 +67,7 @@ class Completion:
     tokens_in: int = 0
     tokens_out: int = 0
     tokens_visual: int = 0
+    requests: tuple[str, ...] = ()
 
 
 class ChatModel(Protocol):

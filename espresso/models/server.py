@@ -17,7 +17,7 @@ import openai
 from openai.types.chat import ChatCompletion
 from pydantic import BaseModel
 
-from espresso.errors import ModelError
+from espresso.errors import ModelError, ServerDownError
 from espresso.models import wire
 from espresso.models.chat import Completion, Conversation, TokenCount
 
@@ -29,11 +29,12 @@ _TURN_TOKENS = 8  # role and separators of a message, generously
 
 @dataclass
 class _Session:
-    """A client and its queue, both bound to one event loop."""
+    """A client and its queue, both bound to one event loop. down: nobody answered lately, so that nobody is waited for again."""
 
     loop: asyncio.AbstractEventLoop
     client: openai.AsyncOpenAI
     places: asyncio.Semaphore
+    down: bool = False
 
 
 class ServerModel:
@@ -169,7 +170,7 @@ class ServerModel:
             replies = []
         tokens = [wire.prompt_tokens(reply) for reply in replies]
         self._knows_prompts = bool(tokens) and all(tokens)
-        return wire.compared(choices, tokens, replies[0]) if self._knows_prompts else None
+        return wire.compared(choices, tokens, replies) if self._knows_prompts else None
 
     async def _choose(self, request: dict[str, Any], choices: list[str]) -> Completion:
         request |= {"top_logprobs": _TOP_LOGPROBS}
@@ -200,15 +201,18 @@ class ServerModel:
         model = request["model"]
         try:
             async with session.places:
-                reply = await session.client.chat.completions.create(**request)
+                client = session.client.with_options(max_retries=0) if session.down else session.client
+                reply = await client.chat.completions.create(**request)
+            session.down = False
         except openai.APITimeoutError as error:
             raise ModelError(
                 f"{self._base_url}: no reply from {model} within {self._timeout:g} s, tried {_RETRIES + 1} times. "
                 f"Ask for less, or raise `timeout` in the profile."
             ) from error
         except openai.APIConnectionError as error:
+            session.down = True
             start = f"Start it with `{self._start_with}`." if self._start_with else "Check the address and the network."
-            raise ModelError(f"{self._base_url}: no server answers there for {model}. {start}") from error
+            raise ServerDownError(f"{self._base_url}: no server answers there for {model}. {start}") from error
         except openai.NotFoundError as error:
             raise ModelError(f"{self._base_url}: no model is called {model!r} there ({await self._served()}).") from error
         except openai.AuthenticationError as error:

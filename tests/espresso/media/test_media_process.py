@@ -1,3 +1,4 @@
+import asyncio
 import os
 import signal
 import subprocess
@@ -72,9 +73,19 @@ def test_threads_may_decode_at_once(clip_path: Path):
     assert seen == {start: list(range(start, start + 20)) for start in range(0, 120, 20)}
 
 
+async def test_waiting_for_a_decoder_keeps_no_thread_from_other_work():
+    let_go = threading.Event()
+    decoding = [asyncio.create_task(media.in_background(let_go.wait)) for _ in range(100)]
+    await asyncio.sleep(0)
+    assert await asyncio.wait_for(asyncio.to_thread(lambda: "done"), 5) == "done"
+    let_go.set()
+    assert all(await asyncio.gather(*decoding))
+
+
 def test_a_script_without_a_main_guard_works_and_leaves_no_process(clip_path: Path):
     script = "import sys; from espresso import media; from espresso.media.process import decoder\n"
-    script += "media.open(sys.argv[1]).decode([1]); print(decoder.pid)"
+    script += "media.open(sys.argv[1]).decode([1]); print(*decoder.pids)"
     root = Path(__file__).parents[3]
     done = subprocess.run([sys.executable, "-c", script, clip_path], cwd=root, capture_output=True, text=True, check=True)
-    assert not Path(f"/proc/{done.stdout.strip()}").exists()
+    assert done.stdout.split()
+    assert not any(Path(f"/proc/{pid}").exists() for pid in done.stdout.split())

@@ -15,7 +15,7 @@ import pytest
 from PIL import Image
 from pydantic import BaseModel
 
-from espresso.errors import ModelError
+from espresso.errors import ModelError, ServerDownError
 from espresso.models import Message, Picture, ServerModel
 
 FLAT = Picture(np.full((32, 32, 3), 200, np.uint8))
@@ -163,7 +163,7 @@ async def test_a_server_that_is_down_says_how_to_start_it(monkeypatch):
     monkeypatch.setattr("espresso.models.server._RETRIES", 0)
     down = model("http://127.0.0.1:9/v1", start_with="espresso serve models --profile paper")
     with pytest.raises(
-        ModelError, match=r"http://127\.0\.0\.1:9/v1: no server answers .* `espresso serve models --profile paper`"
+        ServerDownError, match=r"http://127\.0\.0\.1:9/v1: no server answers .* `espresso serve models --profile paper`"
     ):
         await down.chat(ASKED)
 

@@ -40,7 +40,7 @@ def test_a_server_offers_each_adapter_under_its_name_and_takes_what_the_profile_
     base, *named = rest.models
     assert base == "Qwen/Qwen3-VL-2B-Instruct"
     assert rest.arguments[-2:] == (f"{named[0]}=/lora/e", f"{named[1]}=/lora/a")
-    assert options(rest)["--max-loras"] == "3"  # one slot stays empty for requests without an adapter
+    assert options(rest)["--max-loras"] == "2"
 
 
 def test_what_is_served_elsewhere_is_not_served_again():
