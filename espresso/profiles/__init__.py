@@ -20,6 +20,8 @@ from espresso.schema import Record
 _FOLDER = Path(__file__).parent
 CHAT_ROLES = ("captioner", "selector", "reasoner", "judge")
 _ROLES = (*CHAT_ROLES, "embedder", "detector")
+SERVED_AT_ONCE = 64
+"""Requests under way at a vLLM server, which batches what it can and lets the rest wait: a third more answers than with 16."""
 
 
 class LocalRole(Record):
@@ -182,6 +184,7 @@ def served(profile: Profile, address: str) -> Profile:
             adapters={name: identity(source) for name, source in role.adapters.items()},
             context_length=role.context_length,
             picture_tokens=role.picture_tokens,
+            concurrency=SERVED_AT_ONCE,
         )
 
     roles = {name: at_server(role) for name, role in profile.roles.items()}
