@@ -101,7 +101,7 @@ def run(
         prompts=_prompt_hashes(settings.prompts),
         questions=_hash(questions),
     )
-    default = Path("runs") / f"{name}-{split}-{Path(settings.name).stem}-{strategy}-{limit or 'all'}"
+    default = Path("runs") / f"{name}-{split}-{Path(settings.name).name.replace('.toml', '')}-{strategy}-{limit or 'all'}"
     cache = Cache()
     with RunFolder(out or default, configuration, _environment()) as folder:
         asking = Asking(chosen, settings, models, strategy, seed, cache)

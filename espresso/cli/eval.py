@@ -100,7 +100,7 @@ def _by_task(summary: Summary) -> Table:
     from rich.table import Table
 
     about = summary.configuration
-    profile = Path(about.profile["name"]).stem
+    profile = Path(about.profile["name"]).name.replace(".toml", "")
     table = Table(title=f"{about.bench} {about.split}, {profile}, {about.strategy}", title_justify="left")
     table.add_column("task")
     for head in ("questions", "accuracy", "95 % interval"):

@@ -1,0 +1,59 @@
+"""The formulas against what torch counts while a model replies."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from torch.utils.flop_counter import FlopCounterMode
+
+from espresso import profiles
+from espresso.cost import read
+from espresso.errors import ModelError
+from espresso.models import Message, Picture
+from espresso.models.engine import Engine
+
+PICTURE = Picture(np.random.default_rng(0).integers(0, 256, (112, 112, 3), dtype=np.uint8))
+ASKED = "what happens here? " * 8
+
+
+def counted(folder, content):
+    """Operations of a reply as torch counts them, and as the config tells them."""
+    engine = Engine(str(folder), {})
+    engine.model.set_attn_implementation("eager")  # torch does not count the fused attention of processors
+    messages = [Message("user", content)]
+    prompt = engine.reader.render(messages)
+    with FlopCounterMode(display=False) as counter:
+        (reply,) = engine.generate([prompt], [messages], schema=None, adapter=None, max_tokens=8, temperature=0.0, seed=None)
+    size = engine.reader.count(prompt, messages)
+    pictures = sum(isinstance(part, Picture) for part in content)
+    model = read(json.loads((Path(folder) / "config.json").read_text()))
+    return counter, model.cost(size.total, reply.tokens_out, tokens_visual=size.visual, pictures=pictures)
+
+
+@pytest.mark.parametrize("pictures", [1, 3])
+def test_every_family_costs_what_torch_counts(family, pictures):
+    counter, cost = counted(family._folder, (*[PICTURE] * pictures, ASKED))
+    # LLaVA-OneVision ends each row of a single picture with a token of its own: many, where a row has eight.
+    rows = "llava" in str(family._folder).lower() and pictures == 1
+    assert cost.total == pytest.approx(counter.get_total_flops(), rel=0.08 if rows else 0.05)
+    assert cost.vision > 0
+    assert cost.projector > 0
+
+
+def test_a_model_of_text_costs_what_torch_counts(text_model):
+    counter, cost = counted(text_model._folder, (ASKED,))
+    assert cost.total == pytest.approx(counter.get_total_flops(), rel=0.05)
+    assert cost.vision == cost.projector == 0
+
+
+@pytest.mark.parametrize(("role", "content"), [("reasoner", (PICTURE, PICTURE, ASKED)), ("selector", (ASKED,))])
+def test_the_tiny_models_cost_what_torch_counts(role, content):
+    counter, cost = counted(getattr(profiles.load("tiny"), role).model, content)
+    assert cost.total == pytest.approx(counter.get_total_flops(), rel=0.05)
+
+
+def test_a_family_that_is_not_known_is_named():
+    text = {"hidden_size": 8, "num_attention_heads": 1, "num_hidden_layers": 1, "intermediate_size": 8, "vocab_size": 9}
+    with pytest.raises(ModelError, match="cyclops: what it computes for a picture is not known"):
+        read({"model_type": "cyclops", "text_config": text, "vision_config": {"hidden_size": 8}})
