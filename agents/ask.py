@@ -20,7 +20,7 @@ from PIL.Image import Image
 from agents.answer import Progress, graph
 from agents.run import Run
 from agents.state import AnswerState, Strategy
-from espresso import media, profiles
+from espresso import cost, media, profiles
 from espresso.cache import Cache
 from espresso.errors import QuestionError
 from espresso.media import Media
@@ -114,11 +114,11 @@ async def _answer(state: AnswerState, run: Run, on_progress: Callable[[Progress]
         strategy=done.strategy,
         profile=run.profile,
         trace=done.trace,
-        usage=_usage(done.trace),
+        usage=_usage(done.trace, run.settings),
     )
 
 
-def _usage(trace: Sequence[Step]) -> Usage:
+def _usage(trace: Sequence[Step], profile: Profile) -> Usage:
     seconds: dict[str, float] = {}
     for step in trace:
         seconds[step.node] = seconds.get(step.node, 0.0) + step.seconds
@@ -126,6 +126,7 @@ def _usage(trace: Sequence[Step]) -> Usage:
         tokens_in=sum(step.tokens_in for step in trace),
         tokens_out=sum(step.tokens_out for step in trace),
         tokens_visual=sum(step.tokens_visual for step in trace),
+        tflops=cost.tflops(trace, profile),
         seconds=seconds,
     )
 

@@ -7,11 +7,19 @@ what a causal mask keeps. Many papers, VideoEspresso's Table 1 among them, repor
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import json
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
 from typing import Any
 
 from espresso.errors import ModelError
+from espresso.profiles import LocalRole, Profile
+from espresso.schema import Step
+
+ROLES = {"caption": "captioner", "select": "selector", "evidence": "reasoner", "answer": "reasoner"}
+"""Whose work a node of the graph is."""
 
 
 @dataclass(frozen=True)
@@ -80,13 +88,13 @@ class Model:
     vocabulary: int
     sight: Sight | None
 
-    def cost(self, tokens_in: int, tokens_out: int, *, tokens_visual: int = 0, pictures: int = 0) -> Cost:
+    def cost(self, tokens_in: float, tokens_out: float, *, tokens_visual: float = 0, pictures: int = 0) -> Cost:
         """Count one request: a prompt read at once, of which `tokens_visual` are `pictures`, and a reply of `tokens_out` tokens.
 
         Each picture is taken to have as many patches as its tokens were merged from, all pictures alike. The first token of the
         reply comes with the prompt.
         """
-        language, later = self.language, max(tokens_out - 1, 0)
+        language, later = self.language, max(tokens_out - 1, 0.0)
         vision = projector = 0.0
         if self.sight and pictures:
             vision = pictures * _seen(self.sight, tokens_visual * self.sight.merged / pictures)
@@ -172,3 +180,39 @@ def _plain(vision: Mapping[str, Any], merged: int, projector: int, *, extra: int
     tower = Tower(vision["num_hidden_layers"], width, vision["intermediate_size"], gated=False, query=width, keys=width)
     side = patch if isinstance(patch, int) else patch[0]
     return Sight(tower, patch=3 * side**2, merged=merged, projector=projector, extra=extra)
+
+
+def tflops(trace: Iterable[Step], profile: Profile) -> dict[str, float]:
+    """Sum up what a trace's requests cost, in 10^12 operations by role; a role whose model's config is not at hand is left out.
+
+    The captions of a step are taken to be alike. Options that are weighed as replies count as one: the prompt is read once.
+    """
+    sums: dict[str, float] = {}
+    for step in trace:
+        role = profile.roles.get(ROLES.get(step.node, ""))
+        source = role.model if isinstance(role, LocalRole) else role.weights if role else None
+        model = _on_disk(source) if source else None
+        requests = step.frames - step.cached if step.node == "caption" else 1
+        if model is None or not requests:
+            continue
+        size = model.cost(
+            step.tokens_in / requests,
+            step.tokens_out / requests,
+            tokens_visual=step.tokens_visual / requests,
+            pictures=1 if step.node == "caption" else step.frames,
+        )
+        sums[ROLES[step.node]] = sums.get(ROLES[step.node], 0.0) + requests * size.total / 1e12
+    return sums
+
+
+@cache
+def _on_disk(source: str) -> Model | None:
+    """Read the config of a folder, or of a hub's model that was fetched before; None where there is none that is known."""
+    from huggingface_hub import try_to_load_from_cache  # noqa: PLC0415 - takes a quarter of a second
+
+    folder = Path(source) / "config.json"
+    found = folder if folder.is_file() else None if Path(source).is_absolute() else try_to_load_from_cache(source, "config.json")
+    try:
+        return read(json.loads(Path(found).read_text())) if isinstance(found, str | Path) else None
+    except (ModelError, KeyError):
+        return None

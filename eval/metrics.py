@@ -90,9 +90,10 @@ def metrics(samples: Sequence[Sample]) -> Metrics:
 
     accuracy, accuracy_low, accuracy_high: share of right answers and its 95 % interval, clustered by video. n, errors: counts.
     Means over the answered questions: frames (core frames), visual_tokens (of the reasoner's last prompt; as in the paper,
-    captioner and earlier prompts are left out), core_precision, core_recall, seconds (wall time of the run). hit@k: share of
-    the questions that need k frames or more for which k were found. evidence_precision: share of all facts told in evidence
-    that are true; caption_precision: of all captions.
+    captioner and earlier prompts are left out), tflops (10^12 operations of the reasoner, evidence and answer), tflops_all
+    (captioner and selector too; captions that were known cost nothing), core_precision, core_recall, seconds (wall time of the
+    run). hit@k: share of the questions that need k frames or more for which k were found. evidence_precision: share of all
+    facts told in evidence that are true; caption_precision: of all captions.
     """
     answers = [(sample.answer, sample.scores) for sample in samples if sample.answer]
     scores = [scored for _, scored in answers]
@@ -106,6 +107,8 @@ def metrics(samples: Sequence[Sample]) -> Metrics:
         "errors": len(samples) - len(answers),
         "frames": _mean(len(answer.core_frames) for answer, _ in answers),
         "visual_tokens": _mean(answer.trace[-1].tokens_visual for answer, _ in answers),
+        "tflops": _mean(answer.usage.tflops.get("reasoner") for answer, _ in answers),
+        "tflops_all": _mean(sum(answer.usage.tflops.values()) or None for answer, _ in answers),
         "core_precision": _mean(scored.core_precision for scored in scores),
         "core_recall": _mean(scored.core_recall for scored in scores),
         **{f"hit@{k}": _mean(scored.hits >= k for scored in scores if scored.needed >= k) for k in HITS},

@@ -123,5 +123,5 @@ def _measured(summary: Summary) -> Table:
     table.add_column(justify="right")
     for name, value in summary.metrics.items():
         if not name.startswith("accuracy") and value is not None and name != "n":
-            table.add_row(name, f"{value:.0f}" if float(value).is_integer() else f"{value:.3f}")
+            table.add_row(name, f"{value:.0f}" if float(value).is_integer() else f"{value:.3g}")
     return table

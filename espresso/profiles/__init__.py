@@ -47,7 +47,7 @@ class ServerRole(Record):
 
     adapters: name -> the model name under which the server offers base and adapter together. context_length: tokens the server
     allows. picture_tokens: the most that one picture of the profile's frame size becomes. timeout: seconds for one try.
-    concurrency: requests under way at once.
+    concurrency: requests under way at once. weights: hub name or folder of what is served, to tell what an answer costs.
     """
 
     backend: Literal["openai"]
@@ -59,6 +59,7 @@ class ServerRole(Record):
     picture_tokens: int = Field(gt=0)
     timeout: float = Field(default=120.0, gt=0)
     concurrency: int = Field(default=16, gt=0)
+    weights: str | None = None
 
 
 Role = Annotated[LocalRole | ServerRole, Field(discriminator="backend")]
@@ -185,6 +186,7 @@ def served(profile: Profile, address: str) -> Profile:
             context_length=role.context_length,
             picture_tokens=role.picture_tokens,
             concurrency=SERVED_AT_ONCE,
+            weights=role.model,
         )
 
     roles = {name: at_server(role) for name, role in profile.roles.items()}

@@ -23,4 +23,4 @@ def test_an_unknown_benchmark_is_exit_code_2_with_a_suggestion(espresso):
 def test_a_dead_server_is_exit_code_2(espresso, profile_of_a_dead_server):
     done = espresso("eval", "run", "world", "--limit", 1, "--strategy", "blind", "--profile", profile_of_a_dead_server)
     assert done.exit_code == 2
-    assert "none was answered" in done.stderr
+    assert "0 of 1 answers are kept" in done.stderr

@@ -8,10 +8,11 @@ import pytest
 from torch.utils.flop_counter import FlopCounterMode
 
 from espresso import profiles
-from espresso.cost import read
+from espresso.cost import read, tflops
 from espresso.errors import ModelError
 from espresso.models import Message, Picture
 from espresso.models.engine import Engine
+from espresso.schema import Step
 
 PICTURE = Picture(np.random.default_rng(0).integers(0, 256, (112, 112, 3), dtype=np.uint8))
 ASKED = "what happens here? " * 8
@@ -57,3 +58,29 @@ def test_a_family_that_is_not_known_is_named():
     text = {"hidden_size": 8, "num_attention_heads": 1, "num_hidden_layers": 1, "intermediate_size": 8, "vocab_size": 9}
     with pytest.raises(ModelError, match="cyclops: what it computes for a picture is not known"):
         read({"model_type": "cyclops", "text_config": text, "vision_config": {"hidden_size": 8}})
+
+
+TRACE = (
+    Step(node="sample", frames=16),
+    Step(node="caption", frames=16, cached=6, tokens_in=300, tokens_visual=160, tokens_out=80),
+    Step(node="select", frames=2, tokens_in=200, tokens_out=10),
+    Step(node="evidence", frames=2, tokens_in=60, tokens_visual=32, tokens_out=20),
+    Step(node="answer", frames=2, tokens_in=80, tokens_visual=32, tokens_out=4),
+)
+
+
+def test_an_answer_costs_each_role_what_its_requests_cost():
+    tiny = profiles.load("tiny")
+    model = read(json.loads((Path(tiny.reasoner.model) / "config.json").read_text()))
+    found = tflops(TRACE, tiny)
+    assert found["captioner"] == pytest.approx(10 * model.cost(30, 8, tokens_visual=16, pictures=1).total / 1e12)
+    evidence, answer = (model.cost(*size, tokens_visual=32, pictures=2).total for size in ((60, 20), (80, 4)))
+    assert found["reasoner"] == pytest.approx((evidence + answer) / 1e12)
+    assert 0 < found["selector"] < found["captioner"]
+    assert tflops(TRACE, profiles.load("tiny@localhost:8000")) == found
+
+
+def test_captions_that_were_known_and_models_that_are_not_cost_nothing():
+    known = [Step(node="caption", frames=16, cached=16)]
+    assert tflops(known, profiles.load("tiny")) == {}
+    assert tflops(TRACE, profiles.load("api")) == {}
