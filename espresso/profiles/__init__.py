@@ -21,7 +21,7 @@ _FOLDER = Path(__file__).parent
 CHAT_ROLES = ("captioner", "selector", "reasoner", "judge")
 _ROLES = (*CHAT_ROLES, "embedder", "detector")
 SERVED_AT_ONCE = 64
-"""Requests under way at a vLLM server, which batches what it can and lets the rest wait: a third more answers than with 16."""
+"""Requests under way at a vLLM server, which batches what it can and lets the rest wait: two thirds more answers than with 16."""
 
 
 class LocalRole(Record):
