@@ -56,7 +56,7 @@ def main() -> None:
     options = parser.parse_args()
     local = profiles.load(options.profile)
     profile = served(local, f"{serving.HOST}:{PORT}")
-    first, *questions = bench("world").questions("test", options.questions + 1)
+    first, *questions = bench("world").load("test", options.questions + 1, None).questions
     if options.naive:
         _naive(local)
     print(f"{'pass':20} {'questions':>9} {'a minute':>9} {'cores':>6} {'p50':>7} {'p95':>7}")

@@ -181,14 +181,15 @@ class Question(Record):
     """A question about one or more visuals.
 
     visuals: paths or URLs, in the order the question speaks of them. options: two or more texts without letters, or None for an
-    open question. answer: the reference answer, equal to one of the options where there are options. truth: for scoring only.
+    open question. task: one of the fourteen, or what another benchmark calls its kinds. answer: the reference answer, equal to
+    one of the options where there are options. truth: for scoring only.
     """
 
     id: str
     visuals: tuple[str, ...]
     text: str
     options: tuple[str, ...] | None = None
-    task: Task | None = None
+    task: Task | str | None = Field(default=None, union_mode="left_to_right")
     answer: str | None = None
     truth: Truth | None = None
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from statistics import fmean
 
+from pydantic import Field
+
 from espresso.schema import Answer, CoreFrame, Question, Record, Task, Truth
 from eval.stats import interval
 
@@ -49,7 +51,7 @@ class Sample(Record):
 class TaskAccuracy(Record):
     """Accuracy of one task, with its 95 % interval."""
 
-    task: Task
+    task: Task | str = Field(union_mode="left_to_right")
     n: int
     accuracy: float
     accuracy_low: float
@@ -119,11 +121,11 @@ def metrics(samples: Sequence[Sample]) -> Metrics:
 
 
 def by_task(samples: Sequence[Sample]) -> list[TaskAccuracy]:
-    """Accuracy of each task there are questions of, in the order of `Task`."""
+    """Accuracy of each task there are questions of, in the order of `Task`, those of other benchmarks in theirs."""
     rows = []
-    for task in Task:
-        members = [sample for sample in samples if sample.question.task is task]
-        if members:
+    for task in dict.fromkeys([*Task, *(sample.question.task for sample in samples)]):
+        members = [sample for sample in samples if sample.question.task == task]
+        if task and members:
             low, high = _interval(members)
             share = fmean(sample.scores.correct for sample in members)
             rows.append(TaskAccuracy(task=task, n=len(members), accuracy=share, accuracy_low=low, accuracy_high=high))

@@ -30,11 +30,13 @@ from espresso.profiles.weights import identity
 from espresso.schema import Question, Record
 from eval.asking import Asking, Strategy
 from eval.benches import Bench, bench
+from eval.benches.files import Loaded, Source
 from eval.folder import Configuration, RunFolder
 from eval.metrics import Metrics, Sample, TaskAccuracy, by_task, metrics
 
 CLIPS_AT_ONCE = 32
 """Enough waiting requests for a local model to fill its batches, few enough clips in memory."""
+SHOWN = 3
 HOPELESS = 8
 """So many errors without one answer: the fault is not the questions'."""
 PACKAGES = ("videoespresso", "torch", "transformers", "peft", "langgraph", "openai", "av", "decord2", "numpy")
@@ -52,12 +54,17 @@ class Progress:
 
 
 class Summary(Record):
-    """A run in numbers. folder: where every answer is. metrics: see `eval.metrics.metrics`."""
+    """A run in numbers. folder: where every answer is. metrics: see `eval.metrics.metrics`.
+
+    bad, missing: rows that could not be read, each with its reason, and videos that are not there, whose questions were left out.
+    """
 
     folder: str
     configuration: Configuration
     metrics: Metrics
     tasks: tuple[TaskAccuracy, ...]
+    bad: tuple[str, ...] = ()
+    missing: tuple[str, ...] = ()
 
 
 def run(
@@ -69,6 +76,8 @@ def run(
     profile: str | Path | Profile | None = None,
     seed: int = 0,
     out: Path | None = None,
+    source: Source | None = None,
+    allow_missing: bool = False,
     roles: Roles | None = None,
     on_progress: Callable[[Progress], None] = lambda progress: None,
 ) -> Summary:
@@ -76,6 +85,7 @@ def run(
 
     limit: the first so many questions. profile: itself, its name or file; None is ESPRESSO_PROFILE, else `tiny`. seed: of the
     order in which options are shown. out: the run's folder, runs/<bench>-<split>-<profile>-<strategy>-<limit> by default.
+    source: the files of a benchmark that comes in files. allow_missing: leave questions out whose videos are not there.
     roles: connected models to use in place of the profile's.
 
     A question that cannot be answered is kept as an error, counts as wrong, and is asked again when the run is gone on with.
@@ -89,7 +99,10 @@ def run(
     settings = named if isinstance(named, Profile) else profiles.load(named)
     models = roles or connect(settings)
     _load(models, strategy)
-    questions = chosen.questions(split, limit, lambda done, total: on_progress(Progress("making clips", done, total)))
+    loaded = chosen.load(split, limit, source, lambda done, total: on_progress(Progress("making clips", done, total)))
+    questions = loaded.questions
+    if (loaded.missing and not allow_missing) or not questions:
+        raise DataError(_missing(loaded))
     configuration = Configuration(
         bench=name,
         split=split,
@@ -117,7 +130,14 @@ def run(
             samples = asyncio.run(ask_all())
         finally:
             cache.close()
-    return Summary(folder=str(folder.path), configuration=configuration, metrics=metrics(samples), tasks=tuple(by_task(samples)))
+    return Summary(
+        folder=str(folder.path),
+        configuration=configuration,
+        metrics=metrics(samples),
+        tasks=tuple(by_task(samples)),
+        bad=loaded.bad,
+        missing=loaded.missing,
+    )
 
 
 async def _ask_all(
@@ -176,6 +196,14 @@ def _check(chosen: Bench, name: str, split: str, limit: int | None, strategy: st
         raise DataError(f"no strategy is called {strategy!r}. Choose one of {', '.join(get_args(Strategy))}.")
     if limit is not None and limit < 1:
         raise DataError(f"{limit} questions are too few to measure anything. Give --limit 1 or more, or none for all.")
+
+
+def _missing(loaded: Loaded) -> str:
+    """Say which videos are not there, the first of them."""
+    count, some = len(loaded.missing), ", ".join(loaded.missing[:SHOWN])
+    more = ", ..." if count > SHOWN else ""
+    cure = ", or leave their questions out with --allow-missing" if loaded.questions else ""
+    return f"{count} videos are not in the folder: {some}{more}. Get them, or give another --videos{cure}."
 
 
 def _load(models: Roles, strategy: Strategy) -> None:

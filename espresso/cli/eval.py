@@ -27,7 +27,7 @@ def evaluate() -> None:
 
 @app.command()
 def run(
-    bench: str = typer.Argument(help="The benchmark: world."),
+    bench: str = typer.Argument(help="world, videoespresso, nextqa, egoschema, mvbench or videomme."),
     *,
     split: str = typer.Option("test", help="Which of its questions."),
     limit: int | None = typer.Option(None, help="The first so many questions, else all."),
@@ -40,13 +40,20 @@ def run(
     ),
     seed: int = typer.Option(0, help="Of the order in which options are shown."),
     out: Path | None = typer.Option(None, help="The run's folder, else one in ./runs. One that was interrupted is gone on with."),
+    data: Path | None = typer.Option(None, help="The benchmark's file of questions, as its authors publish it."),
+    videos: Path | None = typer.Option(None, help="The folder that holds its videos, however deep."),
+    allow_missing: bool = typer.Option(False, "--allow-missing", help="Leave questions out whose videos are not there."),
     as_json: bool = typer.Option(False, "--json", help="Print one JSON document."),
 ) -> None:
     """Ask a benchmark's questions; print accuracy by task with intervals, and how good core frames and evidence are."""
     from rich.console import Console
 
+    from espresso.errors import DataError
+    from eval.benches.files import Source
     from eval.run import run as run_bench
 
+    if (data is None) != (videos is None):
+        raise DataError("--data and --videos go together. Give the file of questions and the folder of videos, or neither.")
     with _progress() as on_progress:
         summary = run_bench(
             bench,
@@ -56,6 +63,8 @@ def run(
             profile=profile,
             seed=seed,
             out=out,
+            source=Source(data, videos) if data and videos else None,
+            allow_missing=allow_missing,
             on_progress=on_progress,
         )
     if as_json:
@@ -64,6 +73,9 @@ def run(
     console = Console()
     console.print(_by_task(summary))
     console.print(_measured(summary))
+    for what, those in (("rows that cannot be read", summary.bad), ("videos that are not there", summary.missing)):
+        if those:
+            console.print(f"left out: {len(those)} {what}; the first: {those[0]}", soft_wrap=True, highlight=False)
     console.print(f"{summary.folder}/samples.jsonl", soft_wrap=True, highlight=False)
 
 

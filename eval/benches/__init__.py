@@ -9,17 +9,23 @@ from typing import Any, Protocol
 
 from espresso.errors import DataError
 from espresso.schema import Answer, Question
+from eval.benches.files import Loaded, Source
 
-NAMES = ("world",)
+NAMES = ("world", "videoespresso", "nextqa", "egoschema", "mvbench", "videomme")
 
 
 class Bench(Protocol):
-    """What the file of a benchmark holds."""
+    """What a benchmark can do: `BENCH` of its file, or the file itself."""
 
     SPLITS: tuple[str, ...]
 
-    def questions(self, split: str, limit: int | None, on_clip: Callable[[int, int], None] | None = None) -> list[Question]:
-        """Load the first `limit` questions of a split, or all; where clips are made first, `on_clip` hears (done, all)."""
+    def load(
+        self, split: str, limit: int | None, source: Source | None, on_clip: Callable[[int, int], None] | None = None
+    ) -> Loaded:
+        """Load the first `limit` questions of a split, or all; where clips are made first, `on_clip` hears (done, all).
+
+        source: the user's copy, for a benchmark that comes in files. Raises DataError where there is no question to ask.
+        """
         ...
 
     def caption(self, visual: str, time: float) -> str | None:
@@ -38,4 +44,4 @@ def bench(name: str) -> Bench:
         hint = f" Did you mean {near[0]}?" if near else ""
         raise DataError(f"no benchmark is called {name!r} (there are: {', '.join(NAMES)}).{hint}")
     module: Any = import_module(f"eval.benches.{name}")
-    return module
+    return getattr(module, "BENCH", module)

@@ -22,6 +22,7 @@ from espresso import world
 from espresso.cache import default_folder
 from espresso.errors import DataError
 from espresso.schema import Answer, Question
+from eval.benches.files import Loaded, Source
 
 SPLITS: tuple[str, ...] = world.SPLITS
 ALL = 1400
@@ -29,6 +30,15 @@ ALL = 1400
 ROUNDED_S = 0.05
 """Evidence tells times in tenths of a second."""
 _FACT = re.compile(r"(\d+(?:\.\d+)?)s: ([^.]+)\.")
+
+
+def load(
+    split: str, limit: int | None, source: Source | None = None, on_clip: Callable[[int, int], None] | None = None
+) -> Loaded:
+    """See `eval.benches.Bench.load`. Raises DataError where a source is given: the world is made here."""
+    if source is not None:
+        raise DataError(f"{source.data}: the world is made here, from no file. Leave --data and --videos out.")
+    return Loaded(questions(split, limit, on_clip))
 
 
 def questions(split: str, limit: int | None, on_clip: Callable[[int, int], None] | None = None) -> list[Question]:
