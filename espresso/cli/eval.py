@@ -79,6 +79,35 @@ def run(
     console.print(f"{summary.folder}/samples.jsonl", soft_wrap=True, highlight=False)
 
 
+@app.command()
+def report(
+    runs: list[Path] = typer.Argument(help="Folders of runs; the others are compared with the first."),
+    as_markdown: bool = typer.Option(False, "--markdown", help="Print the table in Markdown."),
+    as_json: bool = typer.Option(False, "--json", help="Print one JSON document."),
+) -> None:
+    """Put runs side by side: accuracy by task, cost, differences with intervals, and which way choices lean."""
+    import json
+
+    from rich.console import Console
+    from rich.table import Table
+
+    from eval.report import compare, markdown, rows
+
+    compared = compare(runs)
+    if as_json:
+        typer.echo(json.dumps([run.model_dump(mode="json") for run in compared], indent=2))
+        return
+    if as_markdown:
+        typer.echo(markdown(compared))
+        return
+    table = Table("", *(run.name for run in compared))
+    for column in table.columns[1:]:
+        column.justify = "right"
+    for name, cells in rows(compared):
+        table.add_row(name, *cells)
+    Console().print(table)
+
+
 @contextmanager
 def _progress() -> Iterator[Callable[[Progress], None]]:
     """Show how far the run is on standard error: a bar, live accuracy, time left."""

@@ -2,9 +2,9 @@
 
 import numpy as np
 import pytest
-from scipy.stats import binomtest
+from scipy.stats import binomtest, ttest_rel
 
-from eval.stats import interval
+from eval.stats import difference, interval
 
 
 @pytest.mark.parametrize(("right", "n"), [(3, 10), (290, 420), (0, 7), (30, 30)])
@@ -35,3 +35,25 @@ def test_it_covers_the_truth_as_often_as_it_says():
         low, high = interval((rng.random((60, 3)) < hard[:, None]).ravel().tolist(), np.repeat(np.arange(60), 3).tolist())
         covered += low <= 0.6 <= high
     assert 925 <= covered <= 975
+
+
+def test_a_paired_difference_of_unrelated_questions_is_the_t_tests():
+    rng = np.random.default_rng(0)
+    ours, theirs = rng.random(400) < 0.8, rng.random(400) < 0.7
+    mean, low, high, p = difference(ours.tolist(), theirs.tolist(), range(400))
+    known = ttest_rel(ours.astype(float), theirs.astype(float))
+    assert mean == pytest.approx(ours.mean() - theirs.mean())
+    assert (low, high) == pytest.approx(tuple(known.confidence_interval(0.95)), abs=1e-3)
+    assert p == pytest.approx(known.pvalue, abs=1e-2)
+
+
+def test_questions_about_one_video_count_as_one_in_a_difference_too():
+    ours, theirs = [i < 60 for i in range(100)], [20 <= i < 70 for i in range(100)]
+    alone = difference(ours, theirs, range(100))
+    twice = difference([*ours, *ours], [*theirs, *theirs], [*range(100), *range(100)])
+    assert twice == pytest.approx(alone, abs=1e-3)
+
+
+def test_runs_that_answer_alike_do_not_differ():
+    assert difference([True, False, True], [True, False, True], "abc") == (0, 0, 0, 1)
+    assert difference([True, True], [False, False], "aa") == (1, -1, 1, 1)
