@@ -17,7 +17,8 @@ def test_a_run_prints_accuracy_by_task_and_goes_on_when_called_again(espresso, p
 def test_an_unknown_benchmark_is_exit_code_2_with_a_suggestion(espresso):
     done = espresso("eval", "run", "wrold")
     assert done.exit_code == 2
-    assert done.stderr.strip() == "no benchmark is called 'wrold' (there are: world). Did you mean world?"
+    assert "no benchmark is called 'wrold'" in done.stderr
+    assert "Did you mean world?" in done.stderr
 
 
 def test_a_dead_server_is_exit_code_2(espresso, profile_of_a_dead_server):
