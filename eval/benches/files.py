@@ -56,6 +56,8 @@ class FileBench:
         videos = _by_name(source.videos)
         questions, bad, missing, seen = list[Question](), list[str](), dict[str, None](), dict[str, str]()
         for where, row in _rows(source.data):
+            if len(questions) == limit:
+                break
             try:
                 question = self.read(row)
             except KeyError as error:
@@ -64,7 +66,7 @@ class FileBench:
             except ValidationError as error:
                 bad.append(f"{where}: {error.errors()[0]['msg'].removeprefix('Value error, ')}")
                 continue
-            except (ValueError, TypeError, AttributeError) as error:
+            except (ValueError, TypeError, AttributeError, IndexError) as error:
                 bad.append(f"{where}: {' '.join(str(error).split())}")
                 continue
             if question.id in seen:
@@ -75,7 +77,7 @@ class FileBench:
             found = _find(name, videos)
             if found is None:
                 missing[name] = None
-            elif limit is None or len(questions) < limit:
+            else:
                 questions.append(question.model_copy(update={"visuals": (str(found),)}))
         if not questions and not missing:
             why = f" The first: {bad[0]}." if bad else ""
@@ -118,7 +120,7 @@ def _rows(path: Path) -> Iterator[tuple[str, Row]]:
     try:
         for number, row in enumerate(_read(path), 1):
             yield f"{path.name}, row {number}", row
-    except (OSError, UnicodeDecodeError, json.JSONDecodeError, csv.Error) as error:
+    except (OSError, ValueError, TypeError, csv.Error) as error:
         reason = error.strerror if isinstance(error, OSError) else error
         raise DataError(f"{path}: cannot be read ({reason}). Give the benchmark's file as it was downloaded.") from None
 

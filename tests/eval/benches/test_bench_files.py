@@ -146,13 +146,29 @@ def test_videos_that_are_not_there_stop_a_run_before_it_begins_or_are_left_out(f
     assert [task.task for task in summary.tasks] == [Task.CAUSAL]
 
 
+def test_with_a_limit_no_video_of_a_later_question_is_missed(files):
+    rows = [VIDEOESPRESSO, VIDEOESPRESSO | {"video_path": "all_video/gone.mp4", "question": "Where is it?"}]
+    loaded = bench("videoespresso").load("test", 1, files(json.dumps(rows), "bench.json", VIDEOESPRESSO["video_path"]))
+    assert len(loaded.questions) == 1
+    assert not loaded.missing
+
+
+def test_an_answer_that_is_no_option_is_a_bad_row(files):
+    rows = [EGOSCHEMA, EGOSCHEMA | {"q_uid": "other", "truth": 7}]
+    loaded = bench("egoschema").load("test", None, files(json.dumps(rows), "subset.json", "0074f737-11cb.mp4"))
+    assert len(loaded.questions) == 1
+    assert loaded.bad[0].startswith("subset.json, row 2: ")
+
+
 def test_kinds_of_other_benchmarks_are_measured_too(files, roles):
     text, file, video, _ = FORMATS["nextqa"]
     summary = run("nextqa", strategy="blind", roles=roles, source=files(text, file, video))
     assert [(task.task, task.n) for task in summary.tasks] == [("CH", 1)]
 
 
-@pytest.mark.parametrize(("name", "text"), [("bench.json", "{"), ("bench.json", "[]"), ("bench.csv", "")])
+@pytest.mark.parametrize(
+    ("name", "text"), [("bench.json", "{"), ("bench.json", "7"), ("bench.json", "[]"), ("bench.csv", ""), ("bench.parquet", "x")]
+)
 def test_a_file_without_questions_is_named(files, name, text):
     with pytest.raises(DataError, match=rf"{name}: (cannot be read|no question in it)"):
         bench("videoespresso").load("test", None, files(text, name))
