@@ -46,9 +46,14 @@ class Shown:
     pixels: np.ndarray
 
 
-def show(told: Story, time: float, size: int) -> Shown:
-    """Draw one frame as the models get it: rendered at twice the size, then averaged down."""
+def show(told: Story, time: float, size: int, seen: int | None = None) -> Shown:
+    """Draw one frame as the models get it: rendered at twice the size, then averaged down.
+
+    seen: pixels a side that the model's image processor makes of it, where that is another size.
+    """
     image = Image.fromarray(render(told, time, 2 * size)).reduce(2)
+    if seen not in (None, size):
+        image = image.resize((seen, seen), Image.Resampling.BICUBIC)
     return Shown(round(time, 1), told.caption(time), np.asarray(image))
 
 
@@ -82,7 +87,7 @@ MISREAD = 0.1
 
 
 class TinyBatches(Dataset[Batch]):
-    """Batches for the model that sees (role `vlm`). Seeing and copying come first; a report needs both."""
+    """Batches for the models that see: `captioner`, captions alone; `vlm`, seeing and copying first, as a report needs both."""
 
     def __init__(self, config: TinyConfig, tokens: Qwen2Tokenizer) -> None:
         self.config, self.tokens = config, tokens
@@ -96,6 +101,8 @@ class TinyBatches(Dataset[Batch]):
         # Eight batches in a row are of one kind, so that processes that share a step finish it together.
         kind = np.random.default_rng([self.config.seed, index // 8]).choice(4, p=shares)
         rng = np.random.default_rng([self.config.seed, 1, index])
+        if self.config.role == "captioner":
+            return self._captions(rng)
         if kind == 2:
             return self._language(rng)
         return self._captions(rng) if kind == 0 else self._reports(rng, seen=kind == 3)
@@ -108,7 +115,7 @@ class TinyBatches(Dataset[Batch]):
         while len(rows) < self.config.caption_batch:
             told = self._story(rng)
             for _ in range(4):
-                frame = show(told, self._time(rng, told), self.config.image_size)
+                frame = show(told, self._time(rng, told), self.config.frame_size, self.config.image_size)
                 if rng.random() < 0.4 and "turns" not in frame.fact:
                     frame = colourless(frame)
                 prompt = prompts.render("caption", style="tiny", frame={"picture": Picture(frame.pixels)})

@@ -45,7 +45,7 @@ def train(config: TinyConfig) -> Path:
     if config.tower:
         model.model.visual = type(model).from_pretrained(config.tower).model.visual.requires_grad_(False)
     model.set_attn_implementation("eager")  # its backward is faster than SDPA's on a CPU at these lengths
-    batches: Dataset[Batch] = (TinyBatches if config.role == "vlm" else SelectorBatches)(config, processor.tokenizer)
+    batches: Dataset[Batch] = (SelectorBatches if config.role == "selector" else TinyBatches)(config, processor.tokenizer)
     processes = int(os.environ.get("WORLD_SIZE", "1"))
     steps = config.batches // processes
     trainer = TinyTrainer(
@@ -85,7 +85,7 @@ def save(config: TinyConfig, model: PreTrainedModel, processor: Any) -> None:
     parts = config.output.with_name(config.output.name + ".part")
     shutil.rmtree(parts, ignore_errors=True)
     model.save_pretrained(parts)
-    (processor if config.role == "vlm" else processor.tokenizer).save_pretrained(parts)
+    (processor.tokenizer if config.role == "selector" else processor).save_pretrained(parts)
     for card in config.output.glob("README.md"):
         shutil.copy(card, parts)
     shutil.rmtree(config.output, ignore_errors=True)
