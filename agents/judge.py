@@ -144,7 +144,7 @@ class Judge:
         return prompts.render("judge", style=self.style, **_about(question, reference, frames, answer=answer))
 
     async def score(self, question: str, reference: str, answer: str, frames: Sequence[Any] = ()) -> Judged:
-        """Score one answer beside the reference; see `prompt`. Raises ServerDownError; any other failure is a fault of a reply."""
+        """Score one answer beside the reference; see `prompt`. Raises ServerDownError; any other failure is a reply's fault."""
         inputs = _about(question, reference, frames, answer=answer)
         seeds = range(self.seed, self.seed + self.samples)
         read = await asyncio.gather(*(self._reply("judge", Judgement, seed, inputs) for seed in seeds))
