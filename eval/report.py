@@ -11,7 +11,7 @@ from pathlib import Path
 
 from espresso.errors import DataError
 from espresso.schema import Record, letter
-from eval.folder import Configuration, RunRecord, samples_in
+from eval.folder import Configuration, run_in, samples_in
 from eval.metrics import Metrics, Sample, TaskAccuracy, by_task, metrics
 from eval.stats import difference
 
@@ -64,7 +64,7 @@ class Run(Record):
 
 def compare(folders: Sequence[Path]) -> list[Run]:
     """Read the runs' folders. Raises DataError for one that is none, and where no question was asked in all of them."""
-    records = [_record(folder) for folder in folders]
+    records = [run_in(folder) for folder in folders]
     asked = [{sample.id: sample for sample in samples_in(folder)} for folder in folders]
     shared = [name for name in asked[0] if all(name in samples for samples in asked)]
     if not shared:
@@ -88,15 +88,6 @@ def compare(folders: Sequence[Path]) -> list[Run]:
             )
         )
     return found
-
-
-def _record(folder: Path) -> RunRecord:
-    file = folder / "run.json"
-    try:
-        return RunRecord.model_validate_json(file.read_bytes())
-    except (OSError, ValueError) as error:
-        reason = error.strerror if isinstance(error, OSError) else "not the record of a run"
-        raise DataError(f"{file}: cannot be read ({reason}). Give the folder of a run.") from None
 
 
 def _against(here: Sequence[Sample], first: Sequence[Sample]) -> Against:
