@@ -139,6 +139,7 @@ def _usage(trace: Sequence[Step], profile: Profile) -> Usage:
         tokens_out=sum(step.tokens_out for step in trace),
         tokens_visual=sum(step.tokens_visual for step in trace),
         tflops=cost.tflops(trace, profile),
+        tflops_saved=cost.tflops(trace, profile, saved=True),
         seconds=seconds,
     )
 

@@ -9,7 +9,7 @@ import prompts
 from agents.run import Run
 from agents.state import AnswerState, AnswerUpdate
 from agents.steps import step
-from espresso.cache import CaptionKey
+from espresso.cache import CaptionKey, Kept
 from espresso.schema import Caption
 
 MAX_TOKENS = 128
@@ -28,19 +28,22 @@ async def caption(state: AnswerState, run: Run) -> AnswerUpdate:
     shown = await run.show(new)
     asked = [prompts.render("caption", style=style, frame=frame).messages for frame in shown]
     replies = await captioner.chat_many(asked, max_tokens=MAX_TOKENS) if asked else []
-    made = {keys[frame]: reply.text.strip() for frame, reply in zip(new, replies, strict=True)}
+    made = {
+        keys[frame]: Kept(reply.text.strip(), reply.tokens_in, reply.tokens_out, reply.tokens_visual)
+        for frame, reply in zip(new, replies, strict=True)
+    }
     if run.cache and made:
         run.cache.keep_captions(made)
-    texts = known | made
+    kept = known | made
     return AnswerUpdate(
-        captions=tuple(Caption(frame=frame, text=texts[keys[frame]]) for frame in state.frames),
+        captions=tuple(Caption(frame=frame, text=kept[keys[frame]].text) for frame in state.frames),
         trace=step(
             "caption",
             replies,
             model=captioner,
             prompt=prompt,
             frames=len(state.frames),
-            cached=len(state.frames) - len(new),
+            saved=list(known.values()),
             notes=[run.cache.trouble if run.cache else None],
         ),
     )

@@ -223,7 +223,7 @@ async def judge(state: AnswerState, run: Run) -> AnswerUpdate:
     counted = Completion("", tokens_in=judged.tokens_in, tokens_out=judged.tokens_out, requests=judged.requests)
     notes = [f"unscored: {judged.error}" if judged.error else None]
     prompt = prompts.digest("judge", style=judge.style)
-    done = step("judge", [counted], model=judge.model, prompt=prompt, cached=judged.cached, notes=notes)
+    done = step("judge", [counted], model=judge.model, prompt=prompt, saved=[Completion("")] * judged.cached, notes=notes)
     return AnswerUpdate(verdict=judged.verdict, trace=done)
 
 

@@ -8,6 +8,7 @@ from typing import Any, TypeVar
 import numpy as np
 
 import prompts
+from espresso.cache import Kept
 from espresso.models import ChatModel, Completion, fit_frames
 from espresso.schema import Step
 from prompts import Prompt
@@ -45,10 +46,13 @@ def step(
     model: ChatModel | None = None,
     prompt: str | None = None,
     frames: int = 0,
-    cached: int = 0,
+    saved: Sequence[Completion | Kept] = (),
     notes: Iterable[str | None] = (),
 ) -> tuple[Step]:
-    """Make the one step of a node: its tokens summed over the replies, its notes joined; the graph times it."""
+    """Make the one step of a node: its tokens summed over the replies, its notes joined; the graph times it.
+
+    saved: replies that were known.
+    """
     return (
         Step(
             node=node,
@@ -58,7 +62,10 @@ def step(
             tokens_out=sum(reply.tokens_out for reply in replies),
             tokens_visual=sum(reply.tokens_visual for reply in replies),
             frames=frames,
-            cached=cached,
+            cached=len(saved),
+            saved_in=sum(reply.tokens_in for reply in saved),
+            saved_out=sum(reply.tokens_out for reply in saved),
+            saved_visual=sum(reply.tokens_visual for reply in saved),
             requests=tuple(name for reply in replies for name in reply.requests),
             note="; ".join(note for note in notes if note) or None,
         ),

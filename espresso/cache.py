@@ -34,6 +34,15 @@ class CaptionKey(NamedTuple):
     prompt: str
 
 
+class Kept(NamedTuple):
+    """A caption, and the tokens that it cost."""
+
+    text: str
+    tokens_in: int = 0
+    tokens_out: int = 0
+    tokens_visual: int = 0
+
+
 class SamplingKey(NamedTuple):
     """What a sampling depends on: the visual's digest, the plan as a string, and the frame size in px."""
 
@@ -65,15 +74,15 @@ class Cache:
             folder = folder or default_folder()
             self._store = diskcache.Cache(str(folder), disk=diskcache.JSONDisk, size_limit=_SIZE_LIMIT)
 
-    def captions(self, keys: Sequence[CaptionKey]) -> dict[CaptionKey, str]:
+    def captions(self, keys: Sequence[CaptionKey]) -> dict[CaptionKey, Kept]:
         """Look up the captions known among `keys`."""
-        found = {key: self._get(["caption", *key]) for key in keys}
-        return {key: text for key, text in found.items() if text is not None}
+        found = {key: self._get(["captioned", *key]) for key in keys}
+        return {key: Kept(*kept) for key, kept in found.items() if kept is not None}
 
-    def keep_captions(self, captions: Mapping[CaptionKey, str]) -> None:
+    def keep_captions(self, captions: Mapping[CaptionKey, Kept]) -> None:
         """Keep captions."""
-        for key, text in captions.items():
-            self._set(["caption", *key], text)
+        for key, kept in captions.items():
+            self._set(["captioned", *key], kept)
 
     def sampling(self, key: SamplingKey) -> Any:
         """Look up the JSON value that `keep_sampling` was given for `key`, or None."""

@@ -182,25 +182,29 @@ def _plain(vision: Mapping[str, Any], merged: int, projector: int, *, extra: int
     return Sight(tower, patch=3 * side**2, merged=merged, projector=projector, extra=extra)
 
 
-def tflops(trace: Iterable[Step], profile: Profile) -> dict[str, float]:
+def tflops(trace: Iterable[Step], profile: Profile, *, saved: bool = False) -> dict[str, float]:
     """Sum up what a trace's requests cost, in 10^12 operations by role; a role whose model's config is not at hand is left out.
 
+    saved: what the captions that were in the cache had cost, instead.
     The captions of a step are taken to be alike. Options that are weighed as replies count as one: the prompt is read once. The
     samples of a judge count as one long reply.
     """
     sums: dict[str, float] = {}
     for step in trace:
+        captions = step.node == "caption"
+        if saved and not captions:
+            continue
         role = profile.roles.get(ROLES.get(step.node, ""))
         source = role.model if isinstance(role, LocalRole) else role.weights if role else None
         model = _on_disk(source) if source else None
-        requests = step.frames - step.cached if step.node == "caption" else 1
+        requests = (step.cached if saved else step.frames - step.cached) if captions else 1
         if model is None or not requests:
             continue
+        read, written, seen = (
+            (step.saved_in, step.saved_out, step.saved_visual) if saved else (step.tokens_in, step.tokens_out, step.tokens_visual)
+        )
         size = model.cost(
-            step.tokens_in / requests,
-            step.tokens_out / requests,
-            tokens_visual=step.tokens_visual / requests,
-            pictures=1 if step.node == "caption" else step.frames,
+            read / requests, written / requests, tokens_visual=seen / requests, pictures=1 if captions else step.frames
         )
         sums[ROLES[step.node]] = sums.get(ROLES[step.node], 0.0) + requests * size.total / 1e12
     return sums

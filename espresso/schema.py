@@ -73,6 +73,8 @@ _ABBREVIATIONS = {
     Task.CONTEXTUAL: "Conte.", Task.INFLUENCE: "Influ.", Task.ROLE: "Role", Task.INTERACTION: "Inter.", Task.BEHAVIOR: "Behav.",
     Task.EMOTION: "Emoti.", Task.COOKING: "Cook.", Task.TRAFFIC: "Traff.", Task.SITUATION: "Situa.",
 }  # fmt: skip
+TABLE_1 = tuple(_ABBREVIATIONS)
+"""The tasks in the order of the paper's Table 1."""
 _LEADERBOARD = {
     "Narrative Analysis": Task.NARRATIVE, "Event Dynamic": Task.EVENT, "Preparation Steps": Task.INGREDIENT,
     "Causal Analysis": Task.CAUSAL, "Theme Analysis": Task.THEME, "Contextual Analysis": Task.CONTEXTUAL,
@@ -214,8 +216,9 @@ class Question(Record):
 class Step(Record):
     """What one node of the graph did: its time, its tokens, the prompt it used, and a note where something did not go as planned.
 
-    seconds: wall time. tokens_in includes visual tokens. prompt: hash of the prompt template. cached: replies that cost nothing.
-    requests: what a server calls them in its log.
+    seconds: wall time. tokens_in includes visual tokens. prompt: hash of the prompt template. cached: replies that cost nothing
+    now, being known; saved_in, saved_out, saved_visual: the tokens that they had cost. requests: what a server calls them in its
+    log.
     """
 
     node: str
@@ -227,17 +230,24 @@ class Step(Record):
     tokens_visual: int = 0
     frames: int = 0
     cached: int = 0
+    saved_in: int = 0
+    saved_out: int = 0
+    saved_visual: int = 0
     requests: tuple[str, ...] = ()
     note: str | None = None
 
 
 class Usage(Record):
-    """What an answer cost in sum: tokens, TFLOPs by role where known, seconds by node."""
+    """What an answer cost in sum: tokens, TFLOPs by role where known, seconds by node.
+
+    tflops_saved: by role, what replies that were known before had cost.
+    """
 
     tokens_in: int = 0
     tokens_out: int = 0
     tokens_visual: int = 0
     tflops: dict[str, float] = {}
+    tflops_saved: dict[str, float] = {}
     seconds: dict[str, float] = {}
 
 

@@ -16,25 +16,34 @@ import numpy as np
 
 from agents.ask import aask
 from agents.run import Run
+from agents.sample import UNIFORM_FRAMES
 from espresso import media
-from espresso.cache import Cache, CaptionKey, SamplingKey
+from espresso.cache import Cache, CaptionKey, Kept, SamplingKey
 from espresso.errors import DataError, EspressoError, ServerDownError
 from espresso.media import Media
 from espresso.models import Roles
+from espresso.models.embedder import Embedder
 from espresso.profiles import Profile
 from espresso.schema import Answer, Frame, Question, Truth
+from eval import protocols
 from eval.benches import Bench
 from eval.metrics import Sample, Scores, score
+from eval.protocols import Protocol
 from eval.ranking import ranked
 
-Strategy = Literal["selector", "uniform", "all", "blind", "ranked", "oracle", "oracle-captions", "oracle-evidence"]
-"""How core frames are found: as in `agents.state.Strategy`; by the odds of the reference (`eval.ranking`); from the truth
-(`oracle`), with the true evidence as well, or by the selector from true captions."""
+Strategy = Literal["selector", "uniform", "random", "all", "blind", "ranked", "oracle", "oracle-captions", "oracle-evidence"]
+"""How core frames are found: as in `agents.state.Strategy`; at `random`; by the odds of the reference (`eval.ranking`); from the
+truth (`oracle`), with the true evidence as well, or by the selector from true captions."""
 
 
 @dataclass(frozen=True)
 class Asking:
-    """With what, and how, questions are asked. seed: of the order of options."""
+    """With what, and how, questions are asked.
+
+    seed: of the order of options, and of random frames. frames: how many `uniform` and `random` take, or the most that the
+    selector may choose; None is the profile's number, 16 for the two. given: whether the evidence that the benchmark comes with
+    is answered from, in place of the reasoner's own. embedder: for the protocol `open`.
+    """
 
     bench: Bench
     profile: Profile
@@ -42,16 +51,22 @@ class Asking:
     strategy: Strategy
     seed: int
     cache: Cache
+    frames: int | None = None
+    protocol: Protocol = "choice"
+    given: bool = False
+    embedder: Embedder | None = None
 
     async def sample(self, question: Question) -> Sample:
         """Ask and score; whatever goes wrong with this question becomes its sample's error, so that a long run goes on.
 
         Raises ServerDownError, which is no question's fault.
         """
-        order, answer, scores, error = shuffled(question, self.seed), None, Scores(correct=False), None
+        order, answer, error = shuffled(question, self.seed), None, None
+        scores = Scores(correct=False, official=False if self.protocol == "written" else None)
         try:
-            answer = await self._answer(question, order)
-            scores = score(question, answer, self.bench.facts(question, answer), self._captions(question, answer))
+            options = tuple(question.options[position] for position in order) if question.options else ()
+            answer = await self._answer(question, options)
+            scores = await self._scores(question, answer, options)
         except ServerDownError:
             raise
         except EspressoError as known:
@@ -67,11 +82,21 @@ class Asking:
             if true is not None:
                 yield caption.text == true
 
-    async def _answer(self, question: Question, order: Sequence[int]) -> Answer:
+    async def _scores(self, question: Question, answer: Answer, options: Sequence[str]) -> Scores:
+        """Score an answer, whatever way its options were put. options: as they were shown."""
+        chosen: str | None = answer.text
+        by_authors = None
+        if options and self.protocol == "written":
+            chosen = protocols.strict(answer.text, options)
+            by_authors = protocols.official(answer.text, options) == question.answer
+        elif options and self.protocol == "open" and self.embedder:
+            chosen = await protocols.nearest(answer.text, options, self.embedder)
+        facts, captions = self.bench.facts(question, answer), self._captions(question, answer)
+        return score(question, answer, chosen, facts, captions, by_authors)
+
+    async def _answer(self, question: Question, options: tuple[str, ...]) -> Answer:
         clips = [await media.in_background(media.open, visual) for visual in question.visuals]
-        asked = question.asked()
-        if asked.options:
-            asked = asked.model_copy(update={"options": tuple(asked.options[position] for position in order)})
+        asked = protocols.asked(question.asked().model_copy(update={"options": options or None}), self.protocol)
         means: dict[str, Any] = {"options": asked.options, "profile": self.profile, "roles": self.roles}
         if self.strategy == "ranked":
             means["cache"] = self.cache
@@ -81,7 +106,7 @@ class Asking:
             answer = await aask(clips, asked.text, strategy="given", core_frames=frames, **means)
             answer = answer.model_copy(update={"captions": captions})
         else:
-            answer = await aask(clips, asked.text, **means, **self._parts(question, clips))
+            answer = await aask(clips, asked.text, **means, **self._parts(question, clips), **self._evidence(question))
         return answer.model_copy(update={"question": asked, "strategy": self.strategy})
 
     def _parts(self, question: Question, clips: Sequence[Media]) -> dict[str, Any]:
@@ -92,10 +117,26 @@ class Asking:
             case "oracle":
                 return {"strategy": "given", "core_frames": _true_frames(question, clips), "cache": self.cache}
             case "oracle-evidence":
-                frames = _true_frames(question, clips)
-                return {"strategy": "given", "core_frames": frames, "evidence": _truth(question).evidence, "cache": self.cache}
+                return {"strategy": "given", "core_frames": _true_frames(question, clips), "cache": self.cache}
+            case "random":
+                return {"strategy": "given", "core_frames": self._drawn(question, clips), "cache": self.cache}
             case strategy:
-                return {"strategy": strategy, "cache": self.cache}
+                return {"strategy": strategy, "frames": self.frames, "cache": self.cache}
+
+    def _evidence(self, question: Question) -> dict[str, Any]:
+        """The evidence that is known, where it is to be answered from. Raises DataError where none is."""
+        if not self.given and self.strategy != "oracle-evidence":
+            return {}
+        known = question.truth.evidence.strip() if question.truth else ""
+        if not known:
+            raise DataError(f"question {question.id}: no evidence comes with it. Ask without given evidence.")
+        return {"evidence": known}
+
+    def _drawn(self, question: Question, clips: Sequence[Media]) -> list[Frame]:
+        """Frames at random, the same for a question each time."""
+        every = [(visual, index) for visual, clip in enumerate(clips) for index in range(len(clip.times))]
+        drawn = _draws(question, self.seed).choice(len(every), min(self.frames or UNIFORM_FRAMES, len(every)), replace=False)
+        return [_frame(clips, *every[place]) for place in sorted(drawn.tolist())]
 
 
 class TrueCaptions(Cache):
@@ -106,9 +147,9 @@ class TrueCaptions(Cache):
         self._bench = bench
         self._clips = {clip.visual.digest: (source, clip) for source, clip in zip(question.visuals, clips, strict=True)}
 
-    def captions(self, keys: Sequence[CaptionKey]) -> dict[CaptionKey, str]:
-        """What is truly seen. Raises DataError where that is not known."""
-        return {key: self._true(*self._clips[key.digest], key.frame) for key in keys}
+    def captions(self, keys: Sequence[CaptionKey]) -> dict[CaptionKey, Kept]:
+        """What is truly seen, at no cost. Raises DataError where that is not known."""
+        return {key: Kept(self._true(*self._clips[key.digest], key.frame)) for key in keys}
 
     def _true(self, source: str, clip: Media, frame: int) -> str:
         true = self._bench.caption(source, float(clip.times[frame]))
@@ -125,21 +166,27 @@ class TrueCaptions(Cache):
 
 def shuffled(question: Question, seed: int) -> tuple[int, ...]:
     """Draw the order in which to show the options, as their positions: the same whenever seed and question are the same."""
-    number = int.from_bytes(sha256(question.id.encode()).digest()[:8])
-    return tuple(np.random.default_rng([seed, number]).permutation(len(question.options or ())).tolist())
+    return tuple(_draws(question, seed).permutation(len(question.options or ())).tolist())
+
+
+def _draws(question: Question, seed: int) -> np.random.Generator:
+    return np.random.default_rng([seed, int.from_bytes(sha256(question.id.encode()).digest()[:8])])
+
+
+def _frame(clips: Sequence[Media], visual: int, index: int) -> Frame:
+    return Frame(visual=visual, index=index, time=float(clips[visual].times[index]))
 
 
 def _true_frames(question: Question, clips: Sequence[Media]) -> list[Frame]:
     """For each true span the frame nearest to its middle."""
     frames = []
     for span in _truth(question).spans:
-        times = clips[span.visual].times
-        index = int(np.abs(times - (span.start + span.end) / 2).argmin())
-        frames.append(Frame(visual=span.visual, index=index, time=float(times[index])))
+        index = int(np.abs(clips[span.visual].times - (span.start + span.end) / 2).argmin())
+        frames.append(_frame(clips, span.visual, index))
     return frames
 
 
 def _truth(question: Question) -> Truth:
-    if question.truth is None:
+    if question.truth is None or not question.truth.spans:
         raise DataError(f"question {question.id}: what is true of it is not known. Use another strategy than oracle.")
     return question.truth

@@ -12,6 +12,7 @@ from espresso.errors import DataError
 from espresso.schema import Record
 from eval.ledger import Account, Ledger, account_in, lines_in
 from eval.metrics import Sample
+from eval.protocols import Protocol
 
 
 class Configuration(Record):
@@ -19,7 +20,7 @@ class Configuration(Record):
 
     limit: questions, None for all. profile: its settings as JSON. models: role (or "reasoner answer", for an adapter) ->
     name, which for what is in a folder tells its weights apart. prompts: name -> hash of its template. questions: hash over
-    all questions with their references. seed: of the options' order.
+    all questions with their references. seed: of the options' order. frames, protocol, given: see `eval.asking.Asking`.
     """
 
     bench: str
@@ -31,6 +32,9 @@ class Configuration(Record):
     models: dict[str, str]
     prompts: dict[str, str]
     questions: str
+    frames: int | None = None
+    protocol: Protocol = "choice"
+    given: bool = False
 
 
 class RunFolder(Ledger[Sample]):

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from espresso.errors import DataError
-from espresso.schema import Record, letter
+from espresso.schema import TABLE_1, Record, Task, letter
 from eval.folder import Configuration, run_in, samples_in
 from eval.metrics import Metrics, Sample, TaskAccuracy, by_task, metrics
 from eval.stats import difference
@@ -20,9 +20,12 @@ SHOWN = (
     "visual_tokens",
     "tflops",
     "tflops_all",
+    "tflops@10",
     "core_precision",
     "core_recall",
+    "core_reach",
     "evidence_precision",
+    "official_accuracy",
     "seconds",
     "errors",
 )
@@ -145,10 +148,31 @@ def rows(runs: Sequence[Run]) -> list[tuple[str, list[str]]]:
     return told
 
 
+def paper_row(numbers: Metrics, tasks: Sequence[TaskAccuracy]) -> dict[str, str]:
+    """A run as a row of VideoEspresso's Table 1: head -> cell, tasks in its order; empty where they are another benchmark's.
+
+    TFLOPs are the reasoner's, as there; accuracies in percent.
+    """
+    found = {row.task: row.accuracy for row in tasks if isinstance(row.task, Task)}
+    if not found:
+        return {}
+    ends = {"#Frames": numbers["frames"], "TFLOPs": numbers["tflops"]}
+    shares = {task.abbreviation: found.get(task) for task in TABLE_1} | {"Avg.": numbers["accuracy"]}
+    return {head: "-" if value is None else f"{value:.3g}" for head, value in ends.items()} | {
+        head: "-" if share is None else f"{100 * share:.2f}" for head, share in shares.items()
+    }
+
+
 def markdown(runs: Sequence[Run]) -> str:
-    """Write the table in Markdown."""
+    """Write the table in Markdown, with that of the paper where it has one."""
     head = [f"| | {' | '.join(run.name for run in runs)} |", f"|---|{'---:|' * len(runs)}"]
-    return "\n".join([*head, *(f"| {name} | {' | '.join(cells)} |" for name, cells in rows(runs))])
+    lines = [*head, *(f"| {name} | {' | '.join(cells)} |" for name, cells in rows(runs))]
+    papers = {run.name: row for run in runs if (row := paper_row(run.metrics, run.tasks))}
+    if papers:
+        heads = list(next(iter(papers.values())))
+        lines += ["", f"| Table 1 | {' | '.join(heads)} |", f"|---|{'---:|' * len(heads)}"]
+        lines += [f"| {name} | {' | '.join(row.values())} |" for name, row in papers.items()]
+    return "\n".join(lines)
 
 
 def _share(value: float | None) -> str:

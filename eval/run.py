@@ -25,6 +25,7 @@ from espresso import profiles
 from espresso.cache import Cache
 from espresso.errors import DataError, EspressoError, ServerDownError
 from espresso.models import Picture, Roles, connect
+from espresso.models import embedder as embedders
 from espresso.profiles import Profile
 from espresso.profiles.weights import identity
 from espresso.schema import Question, Record
@@ -33,6 +34,7 @@ from eval.benches import Bench, bench
 from eval.benches.files import Loaded, Source
 from eval.folder import Configuration, RunFolder
 from eval.metrics import Metrics, Sample, TaskAccuracy, by_task, metrics
+from eval.protocols import Protocol
 
 CLIPS_AT_ONCE = 32
 """Enough waiting requests for a local model to fill its batches, few enough clips in memory."""
@@ -74,6 +76,9 @@ def run(
     limit: int | None = None,
     strategy: Strategy = "selector",
     profile: str | Path | Profile | None = None,
+    frames: int | None = None,
+    protocol: Protocol = "choice",
+    given: bool = False,
     seed: int = 0,
     out: Path | None = None,
     source: Source | None = None,
@@ -83,8 +88,9 @@ def run(
 ) -> Summary:
     """Run a benchmark, or go on with a run that was interrupted; returns its numbers.
 
-    limit: the first so many questions. profile: itself, its name or file; None is ESPRESSO_PROFILE, else `tiny`. seed: of the
-    order in which options are shown. out: the run's folder, runs/<bench>-<split>-<profile>-<strategy>-<limit> by default.
+    limit: the first so many questions. frames, protocol, given: see `eval.asking.Asking`. profile: itself, its name or file; None
+    is ESPRESSO_PROFILE, else `tiny`. seed: of the order in which options are shown. out: the run's folder, by default
+    runs/<bench>-<split>-<profile>-<strategy>-<limit>, with what else was asked for.
     source: the files of a benchmark that comes in files. allow_missing: leave questions out whose videos are not there.
     roles: connected models to use in place of the profile's.
 
@@ -94,10 +100,11 @@ def run(
     be answered.
     """
     chosen = bench(name)
-    _check(chosen, name, split, limit, strategy)
+    _check(chosen, name, split, limit, strategy, protocol)
     named = profile or os.environ.get("ESPRESSO_PROFILE") or "tiny"
     settings = named if isinstance(named, Profile) else profiles.load(named)
     models = roles or connect(settings)
+    embedder = embedders.connect(settings) if protocol == "open" else None
     _load(models, strategy)
     loaded = chosen.load(split, limit, source, lambda done, total: on_progress(Progress("making clips", done, total)))
     questions = loaded.questions
@@ -110,14 +117,18 @@ def run(
         strategy=strategy,
         seed=seed,
         profile=settings.model_dump(mode="json"),
-        models={role: getattr(models, role).name for role in ("captioner", "selector", "reasoner")} | _adapters(settings),
+        models={role: getattr(models, role).name for role in ("captioner", "selector", "reasoner")}
+        | _adapters(settings)
+        | ({"embedder": embedder.name} if embedder else {}),
         prompts=_prompt_hashes(settings.prompts),
         questions=_hash(questions),
+        frames=frames,
+        protocol=protocol,
+        given=given,
     )
-    default = Path("runs") / f"{name}-{split}-{Path(settings.name).name.replace('.toml', '')}-{strategy}-{limit or 'all'}"
     cache = Cache()
-    with RunFolder(out or default, configuration, _environment()) as folder:
-        asking = Asking(chosen, settings, models, strategy, seed, cache)
+    with RunFolder(out or _default(configuration), configuration, _environment()) as folder:
+        asking = Asking(chosen, settings, models, strategy, seed, cache, frames, protocol, given, embedder)
 
         async def ask_all() -> list[Sample]:
             try:
@@ -188,12 +199,24 @@ async def _ask_all(
     return samples
 
 
-def _check(chosen: Bench, name: str, split: str, limit: int | None, strategy: str) -> None:
+def _default(asked: Configuration) -> Path:
+    """A folder's name that tells runs apart."""
+    profile = Path(asked.profile["name"]).name.replace(".toml", "")
+    parts = [asked.bench, asked.split, profile, asked.strategy, str(asked.limit or "all")]
+    parts += [f"{asked.frames}-frames"] if asked.frames else []
+    parts += [asked.protocol] if asked.protocol != "choice" else []
+    parts += ["given-evidence"] if asked.given else []
+    return Path("runs") / "-".join(parts)
+
+
+def _check(chosen: Bench, name: str, split: str, limit: int | None, strategy: str, protocol: str) -> None:
     """Raise DataError for what cannot be run."""
     if split not in chosen.SPLITS:
         raise DataError(f"{name}: no split is called {split!r}. The splits are {', '.join(chosen.SPLITS)}.")
     if strategy not in get_args(Strategy):
         raise DataError(f"no strategy is called {strategy!r}. Choose one of {', '.join(get_args(Strategy))}.")
+    if protocol not in get_args(Protocol):
+        raise DataError(f"no protocol is called {protocol!r}. Choose one of {', '.join(get_args(Protocol))}.")
     if limit is not None and limit < 1:
         raise DataError(f"{limit} questions are too few to measure anything. Give --limit 1 or more, or none for all.")
 

@@ -33,7 +33,19 @@ def run(
     limit: int | None = typer.Option(None, help="The first so many questions, else all."),
     strategy: str = typer.Option(
         "selector",
-        help="How core frames are found: selector, uniform, all, blind; from truth: oracle, oracle-captions, oracle-evidence.",
+        help="How core frames are found: selector, uniform, random, all, blind; "
+        "from truth: oracle, oracle-captions, oracle-evidence.",
+    ),
+    frames: int | None = typer.Option(
+        None, min=1, help="How many frames uniform and random take (else 16), or the most that the selector may choose."
+    ),
+    protocol: str = typer.Option(
+        "choice",
+        help="choice: an option is chosen; written: options are listed, the reply is free and read strictly and by the authors' "
+        "rule; open: no options, the free answer is matched with them.",
+    ),
+    given: bool = typer.Option(
+        False, "--given-evidence", help="Answer from the evidence that comes with the benchmark, not from the model's own."
     ),
     profile: str | None = typer.Option(
         None, help="Which models answer: a name or a TOML file, else ESPRESSO_PROFILE, else tiny."
@@ -50,6 +62,7 @@ def run(
 
     from espresso.errors import DataError
     from eval.benches.files import Source
+    from eval.report import paper_row
     from eval.run import run as run_bench
 
     if (data is None) != (videos is None):
@@ -60,6 +73,9 @@ def run(
             split=split,
             limit=limit,
             strategy=cast(Any, strategy),
+            frames=frames,
+            protocol=cast(Any, protocol),
+            given=given,
             profile=profile,
             seed=seed,
             out=out,
@@ -73,6 +89,9 @@ def run(
     console = Console()
     console.print(_by_task(summary))
     console.print(_measured(summary))
+    if row := paper_row(summary.metrics, summary.tasks):
+        typer.echo("Table 1: " + "".join(f"{head:>8}" for head in row))
+        typer.echo("         " + "".join(f"{cell:>8}" for cell in row.values()))
     for what, those in (("rows that cannot be read", summary.bad), ("videos that are not there", summary.missing)):
         if those:
             console.print(f"left out: {len(those)} {what}; the first: {those[0]}", soft_wrap=True, highlight=False)

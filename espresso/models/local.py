@@ -25,7 +25,7 @@ from espresso.profiles.weights import identity
 if TYPE_CHECKING:
     from espresso.models.engine import Engine
 
-_LOADING = threading.Lock()
+LOADING = threading.Lock()
 """One for all models: transformers creates weights under settings of the whole process, and two at once leave some at random."""
 BATCH_TOKENS = 8192
 """Padded tokens of a batch, replies included: keeps two cores busy and a 2B model's cache under 2 GB."""
@@ -206,7 +206,7 @@ class LocalModel:
     def _engine(self) -> Engine:
         """Load once. Raises ModelError naming the model, or the adapter, that is not there."""
         if self._loaded is None:
-            with _LOADING:
+            with LOADING:
                 self._loaded = self._loaded or self._load()
         return self._loaded
 

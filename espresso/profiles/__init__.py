@@ -69,6 +69,27 @@ class ServerRole(Record):
 Role = Annotated[LocalRole | ServerRole, Field(discriminator="backend")]
 
 
+class LocalEmbedder(Record):
+    """A sentence embedder in this process. model, download: as for `LocalRole`. pooling: mean of all tokens, or the first one."""
+
+    backend: Literal["transformers"]
+    model: str
+    pooling: Literal["mean", "first"] = "mean"
+    download: str | None = None
+
+
+class ServerEmbedder(Record):
+    """A sentence embedder behind an OpenAI-compatible service."""
+
+    backend: Literal["openai"]
+    model: str
+    base_url: str
+    api_key_env: str | None = None
+
+
+EmbedderRole = Annotated[LocalEmbedder | ServerEmbedder, Field(discriminator="backend")]
+
+
 class Profile(Record):
     """Models and habits of one setting.
 
@@ -94,7 +115,7 @@ class Profile(Record):
     selector: Role
     reasoner: Role
     judge: Role | None = None
-    embedder: Role | None = None
+    embedder: EmbedderRole | None = None
     detector: Role | None = None
 
     @property

@@ -184,10 +184,12 @@ def test_evidence_that_stays_poor_is_answered_from_all_the_same(ask, roles, says
 
 
 def test_the_second_question_captions_nothing(ask, roles):
-    ask()
+    first = ask()
     second = ask("What colour is it?")
     assert len(roles.captioner.asked) == 6
-    assert next(step for step in second.trace if step.node == "caption").cached == 6
+    (first, second) = (next(step for step in answer.trace if step.node == "caption") for answer in (first, second))
+    assert second.cached == 6
+    assert (second.tokens_in, second.saved_in) == (0, first.tokens_in)
 
 
 def test_another_captioner_captions_anew(ask, roles, says):

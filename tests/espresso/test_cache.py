@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from espresso.cache import Cache, CaptionKey, SamplingKey, default_folder
+from espresso.cache import Cache, CaptionKey, Kept, SamplingKey, default_folder
 
 KEY = CaptionKey(digest="d" * 64, frame=7, size=224, model="tiny@1", prompt="abc")
 
@@ -17,20 +17,20 @@ def folder(tmp_path):
 
 
 def test_a_caption_is_there_for_whoever_opens_the_folder_next(folder):
-    Cache(folder).keep_captions({KEY: "a red square"})
-    assert Cache(folder).captions([KEY]) == {KEY: "a red square"}
+    Cache(folder).keep_captions({KEY: Kept("a red square", 27, 5, 16)})
+    assert Cache(folder).captions([KEY]) == {KEY: Kept("a red square", 27, 5, 16)}
 
 
 @pytest.mark.parametrize("change", [{"digest": "e"}, {"frame": 8}, {"size": 448}, {"model": "tiny@2"}, {"prompt": "abd"}])
 def test_another_frame_size_model_or_prompt_is_another_caption(folder, change):
     cache = Cache(folder)
-    cache.keep_captions({KEY: "a red square"})
+    cache.keep_captions({KEY: Kept("a red square", 27, 5, 16)})
     assert cache.captions([KEY._replace(**change)]) == {}
 
 
 def test_only_the_known_captions_come_back(folder):
     cache, other = Cache(folder), KEY._replace(frame=8)
-    cache.keep_captions({KEY: "a red square"})
+    cache.keep_captions({KEY: Kept("a red square", 27, 5, 16)})
     assert list(cache.captions([KEY, other])) == [KEY]
 
 
@@ -42,7 +42,7 @@ def test_a_sampling_comes_back_as_it_was(folder):
 
 
 def _keep_many(folder, writer):
-    Cache(folder).keep_captions({KEY._replace(frame=index): f"{writer}" for index in range(50)})
+    Cache(folder).keep_captions({KEY._replace(frame=index): Kept(f"{writer}") for index in range(50)})
 
 
 def test_processes_write_at_the_same_time(folder):
@@ -59,7 +59,7 @@ def test_processes_write_at_the_same_time(folder):
 def test_a_folder_that_cannot_be_used_is_an_empty_cache_that_says_why(tmp_path):
     (tmp_path / "file").write_text("in the way")
     cache = Cache(tmp_path / "file")
-    cache.keep_captions({KEY: "a red square"})
+    cache.keep_captions({KEY: Kept("a red square", 27, 5, 16)})
     assert cache.captions([KEY]) == {}
     assert "ESPRESSO_CACHE" in cache.trouble
 

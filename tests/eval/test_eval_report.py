@@ -38,8 +38,17 @@ def test_the_table_has_a_row_for_each_task_and_a_column_for_each_run(runs):
     lines = markdown(compare(runs)).splitlines()
     assert lines[0] == "| | first | right |"
     assert f"| questions | {LIMIT - 1} of {LIMIT} | {LIMIT - 1} of {LIMIT - 1} |" in lines
-    assert all(line.count("|") == 4 for line in lines)
+    table = lines[: lines.index("")]
+    assert all(line.count("|") == 4 for line in table)
     assert any(line.startswith("| accuracy |") and "100.0%" in line for line in lines)
+
+
+def test_a_run_is_a_row_of_the_papers_first_table(runs):
+    heads, _, first, right = markdown(compare(runs)).splitlines()[-4:]
+    tasks = "Narra. Event Ingre. Causal Theme Conte. Influ. Role Inter. Behav. Emoti. Cook. Traff. Situa. Avg."
+    assert heads == f"| Table 1 | #Frames | TFLOPs | {tasks.replace(' ', ' | ')} |"
+    assert right.endswith("| 100.00 |")
+    assert first.count("|") == right.count("|") == heads.count("|")
 
 
 def test_what_is_no_run_and_runs_of_other_questions_are_told(runs, roles, tmp_path):

@@ -2,7 +2,7 @@
 
 import pytest
 
-from espresso.schema import Answer, CoreFrame, Evidence, Frame, Question, Span, Step, Task, Truth
+from espresso.schema import Answer, CoreFrame, Evidence, Frame, Question, Span, Step, Task, Truth, Usage
 from eval.metrics import Sample, by_task, metrics, score
 
 
@@ -20,7 +20,7 @@ def answer(text="yes", times=(), visual_tokens=0):
 
 
 def sample(asked, given, facts=(), elapsed=1.0):
-    scores = score(asked, given, facts)
+    scores = score(asked, given, given.text, facts)
     return Sample(id=asked.id, question=asked, order=(0, 1), answer=given, scores=scores, elapsed=elapsed)
 
 
@@ -29,19 +29,27 @@ def error(asked):
 
 
 def test_precision_is_of_frames_and_recall_of_spans():
-    scores = score(question(), answer(times=(1.2, 1.8, 3.0)), ())
+    scores = score(question(), answer(times=(1.2, 1.8, 3.0)), "yes")
     assert scores.core_precision == pytest.approx(2 / 3)
     assert scores.core_recall == 0.5
+    assert scores.core_reach == pytest.approx(1.5 / 3)
+
+
+def test_frames_reach_over_what_lies_between_the_first_and_the_last_needed_moment():
+    reach = [score(question(), answer(times=times), "yes").core_reach for times in ((0.5, 5), (1.6, 4.4), (6, 7), ())]
+    assert reach == [1, pytest.approx(2.8 / 3), 0, 0]
+    one = question(spans=((1, 2),))
+    assert [score(one, answer(times=times), "yes").core_reach for times in ((1.9,), (0, 3))] == [1, 0]
 
 
 def test_without_core_frames_there_is_no_precision_and_nothing_found():
-    scores = score(question(), answer(), ())
+    scores = score(question(), answer(), "yes")
     assert scores.core_precision is None
     assert scores.core_recall == 0
 
 
 def test_without_truth_only_the_answer_is_scored():
-    scores = score(question().model_copy(update={"truth": None}), answer("no", times=(1,)), ())
+    scores = score(question().model_copy(update={"truth": None}), answer("no", times=(1,)), "no")
     assert not scores.correct
     assert scores.core_recall is None
 
@@ -50,6 +58,14 @@ def test_an_error_counts_as_a_wrong_answer_and_in_no_other_mean():
     found = metrics([sample(question("a"), answer(times=(1, 4), visual_tokens=32)), error(question("b"))])
     assert (found["accuracy"], found["n"], found["errors"]) == (0.5, 2, 1)
     assert (found["frames"], found["visual_tokens"], found["core_recall"]) == (2, 32, 1)
+
+
+def test_captions_are_part_of_the_whole_cost_known_or_not_and_shared_by_ten_questions():
+    paid = Usage(tflops={"captioner": 5.0, "selector": 1.0, "reasoner": 2.0})
+    known = Usage(tflops={"selector": 1.0, "reasoner": 2.0}, tflops_saved={"captioner": 5.0})
+    for usage in (paid, known):
+        found = metrics([sample(question(), answer().model_copy(update={"usage": usage}))])
+        assert (found["tflops"], found["tflops_all"], found["tflops@10"]) == (2, 8, 3.5)
 
 
 def test_hits_are_asked_only_of_questions_that_need_so_many_frames():

@@ -51,6 +51,46 @@ def test_uniform_looks_at_sixteen_frames(roles):
     assert summary.metrics["visual_tokens"] == 16 * 16
 
 
+def test_so_many_frames_are_taken_evenly_or_at_random_the_same_ones_each_time(roles):
+    assert run("world", limit=2, strategy="uniform", frames=4, roles=roles).metrics["frames"] == 4
+    times = [
+        [[core["frame"]["time"] for core in row["answer"]["core_frames"]] for row in rows(run_at_random(roles, name, seed))]
+        for name, seed in (("a", 0), ("b", 0), ("c", 1))
+    ]
+    assert times[0] == times[1] != times[2]
+    assert all(len(frames) == 5 and frames == sorted(frames) for frames in times[0])
+
+
+def run_at_random(roles, name, seed):
+    return run("world", limit=2, strategy="random", frames=5, roles=roles, seed=seed, out=Path(name))
+
+
+def test_written_answers_are_scored_strictly_and_by_the_authors_rule(roles):
+    roles.reasoner.says = "Answer: B"
+    summary = run("world", limit=LIMIT, strategy="blind", protocol="written", roles=roles)
+    assert summary.folder.endswith("blind-6-written")
+    for row in rows(summary):
+        shown = [row["question"]["options"][place] for place in row["order"]]
+        assert row["scores"]["chosen"] == shown[1]
+        assert row["scores"]["official"] == (row["question"]["answer"] == shown[0])
+    assert summary.metrics["official_accuracy"] is not None
+
+
+def test_an_open_answer_is_matched_with_options_that_no_model_was_shown(roles, questions):
+    roles.reasoner.says = questions[0].answer
+    (row, *_) = rows(run("world", limit=2, strategy="blind", protocol="open", roles=roles))
+    assert (row["scores"]["correct"], row["answer"]["question"]["options"]) == (True, None)
+    assert not roles.reasoner.offered
+    assert not any(option in spoken(messages) for option in questions[0].options for messages in roles.reasoner.asked[:1])
+
+
+def test_given_evidence_is_answered_from(roles, questions):
+    run("world", limit=2, strategy="uniform", given=True, roles=roles)
+    assert all(
+        question.truth.evidence in spoken(said) for question, said in zip(questions[:2], roles.reasoner.asked, strict=True)
+    )
+
+
 def test_blind_looks_at_none(roles):
     summary = run("world", limit=2, strategy="blind", roles=roles)
     assert summary.metrics["frames"] == summary.metrics["visual_tokens"] == summary.metrics["core_recall"] == 0

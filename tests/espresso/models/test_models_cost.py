@@ -80,7 +80,14 @@ def test_an_answer_costs_each_role_what_its_requests_cost():
     assert tflops(TRACE, profiles.load("tiny@localhost:8000")) == found
 
 
+def _paid(step):
+    paid = {"tokens_in": step.saved_in, "tokens_visual": step.saved_visual, "tokens_out": step.saved_out}
+    return step.model_copy(update={"cached": 0, **paid})
+
+
 def test_captions_that_were_known_and_models_that_are_not_cost_nothing():
-    known = [Step(node="caption", frames=16, cached=16)]
-    assert tflops(known, profiles.load("tiny")) == {}
+    known = [Step(node="caption", frames=16, cached=16, saved_in=480, saved_visual=256, saved_out=128)]
+    tiny = profiles.load("tiny")
+    assert tflops(known, tiny) == {}
+    assert tflops(known, tiny, saved=True) == pytest.approx(tflops([_paid(known[0])], tiny))
     assert tflops(TRACE, profiles.load("api")) == {}

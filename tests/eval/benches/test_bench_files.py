@@ -11,6 +11,7 @@ from espresso.errors import DataError
 from espresso.schema import Task
 from eval.benches import bench
 from eval.benches.files import Source, lettered
+from eval.folder import samples_in
 from eval.run import run
 
 SHARED = Path(__file__).parents[4] / "shared" / "data"
@@ -89,6 +90,15 @@ def test_the_leaderboards_names_are_the_papers_tasks(files):
     (question,) = bench("videoespresso").load("test", None, files(text, file, video)).questions
     assert question.task is Task.CAUSAL
     assert question.options[0] == "To clean it."
+
+
+def test_the_evidence_that_comes_with_a_question_can_be_answered_from_and_is_no_core_frame(files, roles):
+    marked = "The <obj_start>man<obj_end><box_start>[1,2,3,4]<box_end> lifts the pan."
+    source = files(json.dumps([VIDEOESPRESSO | {"evidence": marked}]), "bench.json", VIDEOESPRESSO["video_path"])
+    summary = run("videoespresso", given=True, roles=roles, source=source)
+    (sample,) = samples_in(Path(summary.folder))
+    assert sample.answer.evidence.text == "The man lifts the pan."
+    assert summary.metrics["core_recall"] is None
 
 
 @pytest.mark.parametrize(

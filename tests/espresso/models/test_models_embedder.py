@@ -1,0 +1,70 @@
+"""Sentences as vectors: in this process, and from a service."""
+
+import json
+import threading
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+
+import numpy as np
+import pytest
+
+from espresso import profiles
+from espresso.errors import ModelError, ProfileError
+from espresso.models.embedder import connect
+from espresso.profiles import LocalEmbedder, ServerEmbedder
+
+TINY = profiles.load("tiny")
+
+
+def embedder(role):
+    return connect(TINY.model_copy(update={"embedder": role}))
+
+
+async def test_what_says_nearly_the_same_is_nearer():
+    one, like, other = await embedder(TINY.embedder).embed(["red square hits it", "red square hits", "lid covers pan"])
+    assert np.linalg.norm(one) == pytest.approx(1, abs=1e-5)
+    assert one @ like > one @ other
+
+
+async def test_a_text_has_the_same_vector_in_whatever_company():
+    alone = await embedder(TINY.embedder).embed(["red square"])
+    beside = await embedder(TINY.embedder).embed(["red square", "the lid covers the pan and the jug pours water"])
+    assert np.allclose(alone[0], beside[0], atol=1e-5)
+
+
+async def test_the_first_token_can_stand_for_all():
+    first = embedder(LocalEmbedder(backend="transformers", model=TINY.embedder.model, pooling="first"))
+    assert not np.allclose(await first.embed(["red square"]), await embedder(TINY.embedder).embed(["red square"]))
+
+
+class Service(BaseHTTPRequestHandler):
+    def do_POST(self):
+        texts = json.loads(self.rfile.read(int(self.headers["Content-Length"])))["input"]
+        data = [{"object": "embedding", "index": n, "embedding": [3.0, float(len(text))]} for n, text in enumerate(texts)]
+        body = json.dumps({"object": "list", "model": "m", "data": data, "usage": {"prompt_tokens": 1, "total_tokens": 1}})
+        self.send_response(200)
+        self.send_header("Content-Type", "application/json")
+        self.end_headers()
+        self.wfile.write(body.encode())
+
+    def log_message(self, *_):
+        pass
+
+
+async def test_a_service_gives_vectors_of_length_one():
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Service)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    served = embedder(ServerEmbedder(backend="openai", model="m", base_url=f"http://127.0.0.1:{server.server_port}/v1"))
+    assert np.allclose(await served.embed(["four"]), [[0.6, 0.8]])
+    server.shutdown()
+
+
+async def test_what_cannot_be_had_is_one_sentence(tmp_path, monkeypatch):
+    with pytest.raises(ProfileError, match=r"tiny: it has no \[embedder\]"):
+        embedder(None)
+    monkeypatch.delenv("NO_KEY", raising=False)
+    with pytest.raises(ProfileError, match="as NO_KEY"):
+        embedder(ServerEmbedder(backend="openai", model="m", base_url="http://127.0.0.1:9/v1", api_key_env="NO_KEY"))
+    with pytest.raises(ModelError, match="gave no embeddings"):
+        await embedder(ServerEmbedder(backend="openai", model="m", base_url="http://127.0.0.1:9/v1")).embed(["a"])
+    with pytest.raises(ModelError, match="cannot be loaded"):
+        await embedder(LocalEmbedder(backend="transformers", model=str(tmp_path))).embed(["a"])
