@@ -81,4 +81,5 @@ def template(file: Path) -> Template:
     """Load a page's template: values are escaped, and what lies beside it or here (`style.css`) can be included."""
     loader = FileSystemLoader([file.parent, Path(__file__).parent])
     environment = Environment(loader=loader, autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
+    environment.policies["json.dumps_kwargs"] = {"separators": (",", ":")}  # and in its own order, which `tojson` does not keep
     return environment.get_template(file.name)

@@ -1,11 +1,15 @@
 // The sample browser. Text from the data becomes text nodes and never markup; entries are built when they are scrolled to.
 "use strict";
 const { runs, entries, pictures } = JSON.parse(document.getElementById("data").textContent);
-const AT_ONCE = 20;
+const AT_ONCE = 10;
 const find = (id) => document.getElementById(id);
 const list = find("entries"), words = find("words"), task = find("task"), differ = find("differ");
 const marks = [...document.querySelectorAll("select.mark")];
 const SIGNS = { right: "✓", wrong: "✗", error: "!" };
+const more = find("more");
+const below = new IntersectionObserver((seen) => {
+  if (seen.at(-1).isIntersecting && drawn < found.length) drawMore();
+}, { rootMargin: "1500px" });
 let found = [], drawn = 0;
 
 function make(tag, name, ...inside) {
@@ -141,7 +145,9 @@ function count() {
 function drawMore() {
   list.append(...found.slice(drawn, drawn + AT_ONCE).map(draw));
   drawn = Math.min(drawn + AT_ONCE, found.length);
-  find("more").textContent = found.length ? (drawn < found.length ? "more below" : "these are all") : "No question matches.";
+  more.textContent = found.length ? (drawn < found.length ? "more below" : "these are all") : "No question matches.";
+  below.unobserve(more); // so that it is told anew whether the end is in sight
+  below.observe(more);
 }
 
 function filter() {
@@ -175,8 +181,6 @@ document.addEventListener("keydown", (event) => {
     }
   }
 });
-for (const element of [words, task, differ, ...marks]) element?.addEventListener("input", filter);
+words.addEventListener("input", filter);
+for (const element of [task, differ, ...marks]) element?.addEventListener("change", filter);
 filter();
-new IntersectionObserver((seen) => {
-  if (seen[0].isIntersecting && drawn < found.length) drawMore();
-}, { rootMargin: "1500px" }).observe(find("more"));

@@ -25,8 +25,10 @@ from eval.report import Run, compare, rows
 
 PICTURE_PX = 160
 """Longest side of a picture on a filmstrip, which is shown at about half of that: screens have fine pixels."""
-STRIP = 24
-"""The most frames that a filmstrip shows, so that a page with 1,400 of them still opens at once."""
+PICTURES = 12_000
+"""About so many pictures make a page that still opens in under two seconds (`benchmarks/page.py`): 25 MB."""
+STRIP = (6, 32)
+"""The most frames that a filmstrip shows: the fewer, the more clips share the page's pictures, but within these bounds."""
 
 Item = TypeVar("Item")
 Pictures = dict[str, dict[int, str]]
@@ -139,6 +141,8 @@ def write(
 def _entries(runs: Sequence[Sequence[Sample]], verdicts: Sequence[Mapping[str, Verdict | None]]) -> list[Entry]:
     """Put together what the runs say about each question, in the order in which it was asked first."""
     asked = [{sample.id: sample for sample in samples} for samples in runs]
+    clips = {visual.digest for run in runs for sample in run if sample.answer for visual in sample.answer.visuals}
+    most = min(max(PICTURES // max(1, len(clips)), STRIP[0]), STRIP[1])
     entries = []
     for name in dict.fromkeys(sample.id for samples in runs for sample in samples):
         samples = [run.get(name) for run in asked]
@@ -151,7 +155,7 @@ def _entries(runs: Sequence[Sequence[Sample]], verdicts: Sequence[Mapping[str, V
                 options=question.options,
                 answer=question.answer,
                 evidence=question.truth.evidence if question.truth else None,
-                strips=_strips(samples, question.truth),
+                strips=_strips(samples, question.truth, most),
                 replies=tuple(
                     _reply(sample, scores.get(name)) if sample else None for sample, scores in zip(samples, verdicts, strict=True)
                 ),
@@ -175,8 +179,8 @@ def _reply(sample: Sample, verdict: Verdict | None) -> Reply:
     )
 
 
-def _strips(samples: Sequence[Sample | None], truth: Truth | None) -> tuple[Strip, ...]:
-    """One for each visual, and for each version of it if a file was changed between runs."""
+def _strips(samples: Sequence[Sample | None], truth: Truth | None, most: int) -> tuple[Strip, ...]:
+    """Make one for each visual (and each version of a file that was changed between runs), of at most so many frames."""
     answers = [sample.answer if sample else None for sample in samples]
     visuals = {(place, each.digest): each for answer in answers if answer for place, each in enumerate(answer.visuals)}
     strips = []
@@ -191,8 +195,8 @@ def _strips(samples: Sequence[Sample | None], truth: Truth | None) -> tuple[Stri
                     core.setdefault(chosen.frame, []).append(run)
                     said[run, chosen.frame] = chosen.why
             said |= {(run, caption.frame): caption.text for caption in answer.captions}
-        shown = _spread([*core], STRIP)
-        shown += _spread([frame for frame in seen if frame not in core], STRIP - len(shown))
+        shown = _spread([*core], most)
+        shown += _spread([frame for frame in seen if frame not in core], most - len(shown))
         tiles = tuple(
             Tile(
                 index=frame.index,
