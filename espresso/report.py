@@ -27,13 +27,24 @@ def write(path: str | Path, answers: Sequence[Answer], clips: Sequence[Media]) -
 
     Raises DataError where it cannot be written, MediaError where a frame cannot be decoded.
     """
-    path = check(path)
-    text = page(answers, clips)
-    handle, draft = tempfile.mkstemp(dir=path.parent, prefix=f".{path.stem}-")
-    with open(handle, "w", encoding="utf-8") as file:
-        file.write(text)
-    os.chmod(draft, 0o644)
-    os.replace(draft, path)
+    save(check(path), page(answers, clips))
+
+
+def save(path: Path, text: str) -> None:
+    """Write a page as a whole, over an older one, or not at all. Raises DataError where the disk does not take it."""
+    draft = None
+    try:
+        handle, draft = tempfile.mkstemp(dir=path.parent, prefix=f".{path.stem}-")
+        with open(handle, "w", encoding="utf-8") as file:
+            file.write(text)
+        os.chmod(draft, 0o644)
+        os.replace(draft, path)
+    except BaseException as error:
+        if draft:
+            Path(draft).unlink(missing_ok=True)
+        if isinstance(error, OSError):
+            raise DataError(f"{path}: cannot be written ({error.strerror}). Make room, or give another path.") from error
+        raise
 
 
 def check(path: str | Path) -> Path:
@@ -62,11 +73,13 @@ def page(answers: Sequence[Answer], clips: Sequence[Media]) -> str:
     def picture(answer: Answer, frame: Frame) -> str:
         return pictures[answer.visuals[frame.visual].digest, frame.index]
 
-    return _template().render(answers=answers, picture=picture, letter=letter)
+    return template(Path(__file__).with_name("report.html.jinja")).render(answers=answers, picture=picture, letter=letter)
 
 
 @cache
-def _template() -> Template:
-    loader = FileSystemLoader(Path(__file__).parent)
+def template(file: Path) -> Template:
+    """Load a page's template: values are escaped, and what lies beside it or here (`style.css`) can be included."""
+    loader = FileSystemLoader([file.parent, Path(__file__).parent])
     environment = Environment(loader=loader, autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
-    return environment.get_template("report.html.jinja")
+    environment.policies["json.dumps_kwargs"] = {"separators": (",", ":")}  # and in its own order, which `tojson` does not keep
+    return environment.get_template(file.name)

@@ -103,6 +103,7 @@ def report(
     runs: list[Path] = typer.Argument(help="Folders of runs; the others are compared with the first."),
     as_markdown: bool = typer.Option(False, "--markdown", help="Print the table in Markdown."),
     as_json: bool = typer.Option(False, "--json", help="Print one JSON document."),
+    html: Path | None = typer.Option(None, help="Write one self-contained HTML page as well, with every sample to look through."),
 ) -> None:
     """Put runs side by side: accuracy by task, cost, differences with intervals, and which way choices lean."""
     import json
@@ -113,6 +114,8 @@ def report(
     from eval.report import compare, markdown, rows
 
     compared = compare(runs)
+    if html:
+        _write_page(html, runs)
     if as_json:
         typer.echo(json.dumps([run.model_dump(mode="json") for run in compared], indent=2))
         return
@@ -125,6 +128,20 @@ def report(
     for name, cells in rows(compared):
         table.add_row(name, *cells)
     Console().print(table)
+
+
+def _write_page(path: Path, runs: list[Path]) -> None:
+    """Write the HTML page; tell on standard error what it lacks."""
+    from rich.console import Console
+
+    from eval import page
+    from eval.run import Progress
+
+    with _progress() as on_progress:
+        gone = page.write(path, runs, on_clip=lambda done, total: on_progress(Progress("decoding pictures", done, total)))
+    if gone:
+        said = f"{path} has no pictures of {len(gone)} videos that are no longer what or where they were; the first: {gone[0]}"
+        Console(stderr=True).print(said, soft_wrap=True, highlight=False)
 
 
 @contextmanager

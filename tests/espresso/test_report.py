@@ -43,6 +43,13 @@ def answer(clip):
     )
 
 
+def raises(error):
+    def fail(*arguments):
+        raise error
+
+    return fail
+
+
 class Page(HTMLParser):
     def __init__(self, html):
         super().__init__()
@@ -102,6 +109,14 @@ def test_the_page_is_written_whole_over_an_older_one(answer, clip, tmp_path):
     report.write(tmp_path / "page.html", [answer], [clip])
     assert (tmp_path / "page.html").read_text().endswith("</html>")
     assert [file.name for file in tmp_path.iterdir()] == ["page.html"]
+
+
+def test_a_page_that_the_disk_does_not_take_leaves_the_older_one(answer, clip, tmp_path, monkeypatch):
+    (tmp_path / "page.html").write_text("old")
+    monkeypatch.setattr("os.replace", raises(OSError(28, "No space left on device")))
+    with pytest.raises(DataError, match=r"page\.html: cannot be written \(No space left on device\)"):
+        report.write(tmp_path / "page.html", [answer], [clip])
+    assert [file.read_text() for file in tmp_path.iterdir()] == ["old"]
 
 
 def test_a_place_where_no_page_can_be_written_is_named(tmp_path):

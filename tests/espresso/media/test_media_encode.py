@@ -48,3 +48,14 @@ def test_a_data_url_is_exact_for_drawings_and_small_for_photographs():
         assert head == f"data:image/{kind};base64"
         decoded = np.asarray(Image.open(io.BytesIO(base64.b64decode(data))))
         assert np.abs(decoded.astype(int) - pixels).mean() <= error
+
+
+def test_a_thumbnail_is_smaller_and_still_shows_what_it_showed():
+    photograph = np.asarray(
+        Image.fromarray(np.random.default_rng(0).integers(0, 255, (12, 16, 3), dtype=np.uint8)).resize((160, 120))
+    )
+    head, data = media.thumbnail_url(photograph).split(",")
+    assert head == "data:image/webp;base64"
+    assert len(data) < len(media.data_url(photograph)) / 2
+    decoded = np.asarray(Image.open(io.BytesIO(base64.b64decode(data))).convert("RGB"))
+    assert np.abs(decoded.astype(int) - photograph).mean() < 10
