@@ -95,13 +95,8 @@ def columns(scored: Sequence[tuple[Sample, Verdict]]) -> Metrics:
     found: Metrics = {}
     for name in CRITERIA if scored else ():
         values = [getattr(verdict, name) for _, verdict in scored]
-        low, high = mean_interval(values, videos, within=(1, 10))
-        found |= {
-            name: SCALE * fmean(values),
-            f"{name}_low": SCALE * low,
-            f"{name}_high": SCALE * high,
-            f"{name}_raw": fmean(values),
-        }
+        raw, (low, high) = fmean(values), mean_interval(values, videos, within=(1, 10))
+        found |= {name: SCALE * raw, f"{name}_low": SCALE * low, f"{name}_high": SCALE * high, f"{name}_raw": raw}
     return found
 
 

@@ -87,10 +87,10 @@ def _table(summary: Summary) -> Table:
     for head in HEADS.values():
         table.add_column(head, justify="right")
     table.add_row("0 to 100", *(f"{metrics[name]:.2f}" for name in HEADS), style="bold")
-    table.add_row("95 % interval", *(f"{metrics[f'{name}_low']:.1f} to {metrics[f'{name}_high']:.1f}" for name in HEADS))
+    table.add_row("95 % interval", *(f"{metrics[f'{name}_low']:.1f}–{metrics[f'{name}_high']:.1f}" for name in HEADS))
     table.add_row("1 to 10", *(f"{metrics[f'{name}_raw']:.2f}" for name in HEADS))
     agreements = (metrics[f"{name}_agreement"] for name in HEADS)
-    table.add_row("agreement (alpha)", *("" if alpha is None else f"{alpha:.2f}" for alpha in agreements))
+    table.add_row("agreement", *("" if alpha is None else f"{alpha:.2f}" for alpha in agreements))
     return table
 
 
