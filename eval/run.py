@@ -127,7 +127,7 @@ def run(
         given=given,
     )
     cache = Cache()
-    with RunFolder(out or _default(configuration), configuration, _environment()) as folder:
+    with RunFolder(out or _default(configuration), configuration, environment()) as folder:
         asking = Asking(chosen, settings, models, strategy, seed, cache, frames, protocol, given, embedder)
 
         async def ask_all() -> list[Sample]:
@@ -255,7 +255,7 @@ def _hash(questions: Sequence[Question]) -> str:
     return sha256("\n".join(said).encode()).hexdigest()[:12]
 
 
-def _environment() -> dict[str, str | None]:
+def environment() -> dict[str, str | None]:
     """Versions of what has a say in the numbers, and the commit where this is a checkout."""
     return {"commit": _commit(), "python": platform.python_version(), **{package: version(package) for package in PACKAGES}}
 

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
@@ -13,9 +11,6 @@ if TYPE_CHECKING:
     from rich.table import Table
 
     from eval.run import Progress, Summary
-
-SPEED_OVER_S = 120
-"""Answers come in bursts, a batch at a time; the time left is reckoned over several."""
 
 app = typer.Typer(no_args_is_help=True, help="Measure answers on a benchmark.")
 
@@ -60,6 +55,7 @@ def run(
     """Ask a benchmark's questions; print accuracy by task with intervals, and how good core frames and evidence are."""
     from rich.console import Console
 
+    from espresso.cli import show
     from espresso.errors import DataError
     from eval.benches.files import Source
     from eval.report import paper_row
@@ -67,7 +63,7 @@ def run(
 
     if (data is None) != (videos is None):
         raise DataError("--data and --videos go together. Give the file of questions and the folder of videos, or neither.")
-    with _progress() as on_progress:
+    with show.progress(_said) as on_progress:
         summary = run_bench(
             bench,
             split=split,
@@ -134,43 +130,25 @@ def _write_page(path: Path, runs: list[Path]) -> None:
     """Write the HTML page; tell on standard error what it lacks."""
     from rich.console import Console
 
+    from espresso.cli import show
     from eval import page
     from eval.run import Progress
+    from eval.verdicts import verdicts_in
 
-    with _progress() as on_progress:
-        gone = page.write(path, runs, on_clip=lambda done, total: on_progress(Progress("decoding pictures", done, total)))
+    verdicts = [verdicts_in(run) for run in runs]
+    with show.progress(_said) as on_progress:
+        gone = page.write(
+            path, runs, verdicts=verdicts, on_clip=lambda done, total: on_progress(Progress("decoding pictures", done, total))
+        )
     if gone:
         said = f"{path} has no pictures of {len(gone)} videos that are no longer what or where they were; the first: {gone[0]}"
         Console(stderr=True).print(said, soft_wrap=True, highlight=False)
 
 
-@contextmanager
-def _progress() -> Iterator[Callable[[Progress], None]]:
-    """Show how far the run is on standard error: a bar, live accuracy, time left."""
-    from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeElapsedColumn, TimeRemainingColumn
-    from rich.progress import Progress as Bars
-
-    said = TextColumn("{task.fields[said]}")
-    columns = (
-        TextColumn("{task.description}"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        said,
-        TimeElapsedColumn(),
-        TimeRemainingColumn(),
-    )
-    with Bars(*columns, console=Console(stderr=True), speed_estimate_period=SPEED_OVER_S) as bars:
-        shown: dict[str, Any] = {}
-
-        def update(progress: Progress) -> None:
-            said = f"{progress.right / progress.done:.1%} right" if progress.done and progress.doing == "answering" else ""
-            said += f", {progress.errors} errors" if progress.errors else ""
-            if progress.doing not in shown:
-                shown[progress.doing] = bars.add_task(progress.doing, completed=progress.done, total=progress.total, said=said)
-            bars.update(shown[progress.doing], completed=progress.done, total=progress.total, said=said)
-
-        yield update
+def _said(progress: Progress) -> str:
+    """Tell live accuracy, and errors where there are any."""
+    said = f"{progress.right / progress.done:.1%} right" if progress.done and progress.doing == "answering" else ""
+    return said + (f", {progress.errors} errors" if progress.errors else "")
 
 
 def _by_task(summary: Summary) -> Table:

@@ -181,7 +181,7 @@ def shared(profile: Profile) -> dict[str, LocalRole | ServerRole]:
 
 def bare(role: LocalRole | ServerRole) -> str:
     """What two roles must have in common to share a model."""
-    return role.model_dump_json(exclude={"adapters"})
+    return role.model_dump_json(exclude={"adapters", "price_in", "price_out"})
 
 
 def served(profile: Profile, address: str) -> Profile:
