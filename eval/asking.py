@@ -123,6 +123,13 @@ class TrueCaptions(Cache):
         """Keep nothing of it."""
 
 
+def load_models(models: Roles, strategy: Strategy) -> None:
+    """Load the models that a strategy needs, before anything else is waited for. Raises ModelError."""
+    selects = strategy in ("selector", "oracle-captions")
+    for model in (models.reasoner, *((models.captioner, models.selector) if selects else ())):
+        _ = model.context_length
+
+
 def shuffled(question: Question, seed: int) -> tuple[int, ...]:
     """Draw the order in which to show the options, as their positions: the same whenever seed and question are the same."""
     number = int.from_bytes(sha256(question.id.encode()).digest()[:8])

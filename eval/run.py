@@ -11,12 +11,13 @@ import platform
 import subprocess
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from hashlib import sha256
 from importlib.metadata import version
 from itertools import groupby
 from pathlib import Path
 from time import perf_counter
-from typing import get_args
+from typing import Literal, get_args
 
 import numpy as np
 
@@ -28,14 +29,15 @@ from espresso.models import Picture, Roles, connect
 from espresso.profiles import Profile
 from espresso.profiles.weights import identity
 from espresso.schema import Question, Record
-from eval.asking import Asking, Strategy
+from eval import local
+from eval.asking import Asking, Strategy, load_models
 from eval.benches import Bench, bench
 from eval.benches.files import Loaded, Source
 from eval.folder import Configuration, RunFolder
+from eval.local import Engine
 from eval.metrics import Metrics, Sample, TaskAccuracy, by_task, metrics
 
-CLIPS_AT_ONCE = 32
-"""Enough waiting requests for a local model to fill its batches, few enough clips in memory."""
+EngineName = Literal["local", "ray"]
 SHOWN = 3
 HOPELESS = 8
 """So many errors without one answer: the fault is not the questions'."""
@@ -79,6 +81,9 @@ def run(
     source: Source | None = None,
     allow_missing: bool = False,
     roles: Roles | None = None,
+    engine: EngineName = "local",
+    address: str | None = None,
+    workers: int | None = None,
     on_progress: Callable[[Progress], None] = lambda progress: None,
 ) -> Summary:
     """Run a benchmark, or go on with a run that was interrupted; returns its numbers.
@@ -86,7 +91,8 @@ def run(
     limit: the first so many questions. profile: itself, its name or file; None is ESPRESSO_PROFILE, else `tiny`. seed: of the
     order in which options are shown. out: the run's folder, runs/<bench>-<split>-<profile>-<strategy>-<limit> by default.
     source: the files of a benchmark that comes in files. allow_missing: leave questions out whose videos are not there.
-    roles: connected models to use in place of the profile's.
+    roles: connected models to use in place of the profile's. engine: where questions are asked, in this process or by `workers`
+    on the Ray cluster at `address` (see `eval.on_ray`); a run that one has begun the other can go on with.
 
     A question that cannot be answered is kept as an error, counts as wrong, and is asked again when the run is gone on with.
     Raises DataError for a benchmark, split, strategy or limit that does not exist and for a folder that holds something else,
@@ -95,11 +101,19 @@ def run(
     """
     chosen = bench(name)
     _check(chosen, name, split, limit, strategy)
+    _check_engine(engine, address, workers, roles)
     named = profile or os.environ.get("ESPRESSO_PROFILE") or "tiny"
     settings = named if isinstance(named, Profile) else profiles.load(named)
     models = roles or connect(settings)
-    _load(models, strategy)
-    loaded = chosen.load(split, limit, source, lambda done, total: on_progress(Progress("making clips", done, total)))
+    asking = partial(Asking, bench=chosen, profile=settings, strategy=strategy, seed=seed)
+    load = partial(chosen.load, split, limit, source)
+    if engine == "ray":
+        from eval import on_ray  # noqa: PLC0415 - an extra
+
+        on_ray.check(address)
+    else:
+        load_models(models, strategy)
+    loaded = load(lambda done, total: on_progress(Progress("making clips", done, total)))
     questions = loaded.questions
     if (loaded.missing and not allow_missing) or not questions:
         raise DataError(_missing(loaded))
@@ -117,11 +131,13 @@ def run(
     default = Path("runs") / f"{name}-{split}-{Path(settings.name).name.replace('.toml', '')}-{strategy}-{limit or 'all'}"
     cache = Cache()
     with RunFolder(out or default, configuration, _environment()) as folder:
-        asking = Asking(chosen, settings, models, strategy, seed, cache)
+        ask: Engine = partial(local.ask, asking=asking(roles=models, cache=cache))
+        if engine == "ray":
+            ask = partial(on_ray.ask, profile=settings, asking=asking, files=load, address=address, workers=workers)
 
         async def ask_all() -> list[Sample]:
             try:
-                return await _ask_all(questions, asking, folder, on_progress)
+                return await _ask_all(questions, ask, folder, on_progress)
             finally:
                 if roles is None:
                     await models.aclose()
@@ -141,9 +157,9 @@ def run(
 
 
 async def _ask_all(
-    questions: Sequence[Question], asking: Asking, folder: RunFolder, on_progress: Callable[[Progress], None]
+    questions: Sequence[Question], ask: Engine, folder: RunFolder, on_progress: Callable[[Progress], None]
 ) -> list[Sample]:
-    """Ask what is not answered yet: many clips at the same time, the questions of one clip in turn, so that it is captioned once.
+    """Have an engine ask what is not answered yet, and write down what comes.
 
     Returns all samples, also those of before. Raises EspressoError where none can be kept, or none be answered.
     """
@@ -153,7 +169,6 @@ async def _ask_all(
     progress = Progress("answering", len(samples), len(questions), right=sum(sample.scores.correct for sample in samples))
     on_progress(progress)
     last = perf_counter()
-    gate = asyncio.Semaphore(CLIPS_AT_ONCE)
 
     def keep(sample: Sample) -> None:
         nonlocal progress, last
@@ -171,17 +186,12 @@ async def _ask_all(
         if progress.errors == progress.done >= min(HOPELESS, len(left)):
             raise EspressoError(f"{progress.done} questions were asked and none was answered; the last: {sample.error}")
 
-    async def ask_about(clip: Sequence[Question]) -> None:
-        async with gate:
-            for question in clip:
-                keep(await asking.sample(question))
-
     try:
-        async with asyncio.TaskGroup() as tasks:
-            for _, clip in groupby(left, key=lambda question: question.visuals):
-                tasks.create_task(ask_about(list(clip)))
+        await ask([list(clip) for _, clip in groupby(left, key=lambda question: question.visuals)], keep)
     except ExceptionGroup as errors:
-        error = errors.exceptions[0]
+        error: Exception = errors
+        while isinstance(error, ExceptionGroup):  # an engine may have groups of tasks in tasks
+            error = error.exceptions[0]
         if isinstance(error, ServerDownError):
             raise ServerDownError(f"{error} {progress.done} of {progress.total} answers are kept: run the same again.") from None
         raise error from None
@@ -198,19 +208,24 @@ def _check(chosen: Bench, name: str, split: str, limit: int | None, strategy: st
         raise DataError(f"{limit} questions are too few to measure anything. Give --limit 1 or more, or none for all.")
 
 
+def _check_engine(engine: str, address: str | None, workers: int | None, roles: Roles | None) -> None:
+    """Raise DataError for an engine that does not exist, or that has no use for what is given."""
+    if engine not in get_args(EngineName):
+        raise DataError(f"no engine is called {engine!r}. Choose one of {', '.join(get_args(EngineName))}.")
+    if engine == "local" and (address or workers is not None):
+        raise DataError("--address and --workers are for --engine ray. Give it, or leave them out.")
+    if engine == "ray" and roles:
+        raise DataError("connected models stay in their process. Give a profile to the engine ray, whose workers connect it.")
+    if workers is not None and workers < 1:
+        raise DataError(f"{workers} workers are too few to ask anything. Give 1 or more, or leave --workers out.")
+
+
 def _missing(loaded: Loaded) -> str:
     """Say which videos are not there, the first of them."""
     count, some = len(loaded.missing), ", ".join(loaded.missing[:SHOWN])
     more = ", ..." if count > SHOWN else ""
     cure = ", or leave their questions out with --allow-missing" if loaded.questions else ""
     return f"{count} videos are not in the folder: {some}{more}. Get them, or give another --videos{cure}."
-
-
-def _load(models: Roles, strategy: Strategy) -> None:
-    """Load the models that the strategy needs, before clips are made for them. Raises ModelError."""
-    selects = strategy in ("selector", "oracle-captions")
-    for model in (models.reasoner, *((models.captioner, models.selector) if selects else ())):
-        _ = model.context_length
 
 
 def _prompt_hashes(style: prompts.Style) -> dict[str, str]:

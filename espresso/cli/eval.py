@@ -43,6 +43,11 @@ def run(
     data: Path | None = typer.Option(None, help="The benchmark's file of questions, as its authors publish it."),
     videos: Path | None = typer.Option(None, help="The folder that holds its videos, however deep."),
     allow_missing: bool = typer.Option(False, "--allow-missing", help="Leave questions out whose videos are not there."),
+    engine: str = typer.Option(
+        "local", help="Where questions are asked: local, or ray, whose workers need videos and models under the same paths."
+    ),
+    address: str | None = typer.Option(None, help="Of the Ray cluster, such as host:6379; else one is started on this machine."),
+    workers: int | None = typer.Option(None, help="How many ask, with --engine ray; else as many as there is room for."),
     as_json: bool = typer.Option(False, "--json", help="Print one JSON document."),
 ) -> None:
     """Ask a benchmark's questions; print accuracy by task with intervals, and how good core frames and evidence are."""
@@ -65,6 +70,9 @@ def run(
             out=out,
             source=Source(data, videos) if data and videos else None,
             allow_missing=allow_missing,
+            engine=cast(Any, engine),
+            address=address,
+            workers=workers,
             on_progress=on_progress,
         )
     if as_json:
@@ -110,7 +118,13 @@ def report(
 
 @contextmanager
 def _progress() -> Iterator[Callable[[Progress], None]]:
-    """Show how far the run is on standard error: a bar, live accuracy, time left."""
+    """Show how far the run is on standard error: a bar, live accuracy, answers a minute, time left.
+
+    What libraries print meanwhile goes there too: Ray tells of lost workers on standard output, which is for the result.
+    """
+    import sys
+    from contextlib import redirect_stdout
+
     from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeElapsedColumn, TimeRemainingColumn
     from rich.progress import Progress as Bars
@@ -124,12 +138,15 @@ def _progress() -> Iterator[Callable[[Progress], None]]:
         TimeElapsedColumn(),
         TimeRemainingColumn(),
     )
-    with Bars(*columns, console=Console(stderr=True), speed_estimate_period=SPEED_OVER_S) as bars:
+    bars = Bars(*columns, console=Console(stderr=True), speed_estimate_period=SPEED_OVER_S)
+    with redirect_stdout(sys.stderr), bars:
         shown: dict[str, Any] = {}
 
         def update(progress: Progress) -> None:
             said = f"{progress.right / progress.done:.1%} right" if progress.done and progress.doing == "answering" else ""
             said += f", {progress.errors} errors" if progress.errors else ""
+            if (known := shown.get(progress.doing)) is not None and (speed := bars.tasks[known].speed):
+                said += f", {60 * speed:.0f} a minute"
             if progress.doing not in shown:
                 shown[progress.doing] = bars.add_task(progress.doing, completed=progress.done, total=progress.total, said=said)
             bars.update(shown[progress.doing], completed=progress.done, total=progress.total, said=said)
