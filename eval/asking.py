@@ -22,7 +22,6 @@ from espresso.cache import Cache, CaptionKey, Kept, SamplingKey
 from espresso.errors import DataError, EspressoError, ServerDownError
 from espresso.media import Media
 from espresso.models import Roles
-from espresso.models.embedder import Embedder
 from espresso.profiles import Profile
 from espresso.schema import Answer, Frame, Question, Truth
 from eval import protocols
@@ -42,7 +41,7 @@ class Asking:
 
     seed: of the order of options, and of random frames. frames: how many `uniform` and `random` take, or the most that the
     selector may choose; None is the profile's number, 16 for the two. given: whether the evidence that the benchmark comes with
-    is answered from, in place of the reasoner's own. embedder: for the protocol `open`.
+    is answered from, in place of the reasoner's own.
     """
 
     bench: Bench
@@ -54,7 +53,6 @@ class Asking:
     frames: int | None = None
     protocol: Protocol = "choice"
     given: bool = False
-    embedder: Embedder | None = None
 
     async def sample(self, question: Question) -> Sample:
         """Ask and score; whatever goes wrong with this question becomes its sample's error, so that a long run goes on.
@@ -89,8 +87,8 @@ class Asking:
         if options and self.protocol == "written":
             chosen = protocols.strict(answer.text, options)
             by_authors = protocols.official(answer.text, options) == question.answer
-        elif options and self.protocol == "open" and self.embedder:
-            chosen = await protocols.nearest(answer.text, options, self.embedder)
+        elif options and self.protocol == "open" and self.roles.embedder:
+            chosen = await protocols.nearest(answer.text, options, self.roles.embedder)
         facts, captions = self.bench.facts(question, answer), self._captions(question, answer)
         return score(question, answer, chosen, facts, captions, by_authors)
 
@@ -162,6 +160,13 @@ class TrueCaptions(Cache):
 
     def keep_sampling(self, key: SamplingKey, sampling: object) -> None:
         """Keep nothing of it."""
+
+
+def load_models(models: Roles, strategy: Strategy) -> None:
+    """Load the models that a strategy needs, before anything else is waited for. Raises ModelError."""
+    selects = strategy in ("selector", "oracle-captions")
+    for model in (models.reasoner, *((models.captioner, models.selector) if selects else ())):
+        _ = model.context_length
 
 
 def shuffled(question: Question, seed: int) -> tuple[int, ...]:

@@ -11,33 +11,34 @@ import platform
 import subprocess
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from hashlib import sha256
 from importlib.metadata import version
 from itertools import groupby
 from pathlib import Path
 from time import perf_counter
-from typing import get_args
+from typing import Any, Literal, get_args
 
 import numpy as np
 
 import prompts
 from espresso import profiles
 from espresso.cache import Cache
-from espresso.errors import DataError, EspressoError, ServerDownError
+from espresso.errors import DataError, EspressoError, ProfileError, ServerDownError
 from espresso.models import Picture, Roles, connect
-from espresso.models import embedder as embedders
 from espresso.profiles import Profile
 from espresso.profiles.weights import identity
 from espresso.schema import Question, Record
-from eval.asking import Asking, Strategy
+from eval import local
+from eval.asking import Asking, Strategy, load_models
 from eval.benches import Bench, bench
 from eval.benches.files import Loaded, Source
 from eval.folder import Configuration, RunFolder
+from eval.local import Engine
 from eval.metrics import Metrics, Sample, TaskAccuracy, by_task, metrics
 from eval.protocols import Protocol
 
-CLIPS_AT_ONCE = 32
-"""Enough waiting requests for a local model to fill its batches, few enough clips in memory."""
+EngineName = Literal["local", "ray"]
 SHOWN = 3
 HOPELESS = 8
 """So many errors without one answer: the fault is not the questions'."""
@@ -84,6 +85,9 @@ def run(
     source: Source | None = None,
     allow_missing: bool = False,
     roles: Roles | None = None,
+    engine: EngineName = "local",
+    address: str | None = None,
+    workers: int | None = None,
     on_progress: Callable[[Progress], None] = lambda progress: None,
 ) -> Summary:
     """Run a benchmark, or go on with a run that was interrupted; returns its numbers.
@@ -92,7 +96,8 @@ def run(
     is ESPRESSO_PROFILE, else `tiny`. seed: of the order in which options are shown. out: the run's folder, by default
     runs/<bench>-<split>-<profile>-<strategy>-<limit>, with what else was asked for.
     source: the files of a benchmark that comes in files. allow_missing: leave questions out whose videos are not there.
-    roles: connected models to use in place of the profile's.
+    roles: connected models to use in place of the profile's. engine: where questions are asked, in this process or by `workers`
+    on the Ray cluster at `address` (see `eval.on_ray`); a run that one has begun the other can go on with.
 
     A question that cannot be answered is kept as an error, counts as wrong, and is asked again when the run is gone on with.
     Raises DataError for a benchmark, split, strategy or limit that does not exist and for a folder that holds something else,
@@ -101,12 +106,24 @@ def run(
     """
     chosen = bench(name)
     _check(chosen, name, split, limit, strategy, protocol)
+    _check_engine(engine, address, workers, roles)
     named = profile or os.environ.get("ESPRESSO_PROFILE") or "tiny"
     settings = named if isinstance(named, Profile) else profiles.load(named)
     models = roles or connect(settings)
-    embedder = embedders.connect(settings) if protocol == "open" else None
-    _load(models, strategy)
-    loaded = chosen.load(split, limit, source, lambda done, total: on_progress(Progress("making clips", done, total)))
+    if protocol == "open" and models.embedder is None:
+        raise ProfileError(
+            f"profile {settings.name}: it has no [embedder] to match free answers with. Add one, such as BAAI/bge-m3."
+        )
+    manner: dict[str, Any] = {"strategy": strategy, "seed": seed, "frames": frames, "protocol": protocol, "given": given}
+    asking = partial(Asking, bench=chosen, profile=settings, **manner)
+    load = partial(chosen.load, split, limit, source)
+    if engine == "ray":
+        from eval import on_ray  # noqa: PLC0415 - an extra
+
+        on_ray.check(address)
+    else:
+        load_models(models, strategy)
+    loaded = load(lambda done, total: on_progress(Progress("making clips", done, total)))
     questions = loaded.questions
     if (loaded.missing and not allow_missing) or not questions:
         raise DataError(_missing(loaded))
@@ -114,25 +131,23 @@ def run(
         bench=name,
         split=split,
         limit=limit,
-        strategy=strategy,
-        seed=seed,
         profile=settings.model_dump(mode="json"),
         models={role: getattr(models, role).name for role in ("captioner", "selector", "reasoner")}
         | _adapters(settings)
-        | ({"embedder": embedder.name} if embedder else {}),
+        | ({"embedder": models.embedder.name} if protocol == "open" and models.embedder else {}),
         prompts=_prompt_hashes(settings.prompts),
         questions=_hash(questions),
-        frames=frames,
-        protocol=protocol,
-        given=given,
+        **manner,
     )
     cache = Cache()
     with RunFolder(out or _default(configuration), configuration, environment()) as folder:
-        asking = Asking(chosen, settings, models, strategy, seed, cache, frames, protocol, given, embedder)
+        ask: Engine = partial(local.ask, asking=asking(roles=models, cache=cache))
+        if engine == "ray":
+            ask = partial(on_ray.ask, profile=settings, asking=asking, files=load, address=address, workers=workers)
 
         async def ask_all() -> list[Sample]:
             try:
-                return await _ask_all(questions, asking, folder, on_progress)
+                return await _ask_all(questions, ask, folder, on_progress)
             finally:
                 if roles is None:
                     await models.aclose()
@@ -152,9 +167,9 @@ def run(
 
 
 async def _ask_all(
-    questions: Sequence[Question], asking: Asking, folder: RunFolder, on_progress: Callable[[Progress], None]
+    questions: Sequence[Question], ask: Engine, folder: RunFolder, on_progress: Callable[[Progress], None]
 ) -> list[Sample]:
-    """Ask what is not answered yet: many clips at the same time, the questions of one clip in turn, so that it is captioned once.
+    """Have an engine ask what is not answered yet, and write down what comes.
 
     Returns all samples, also those of before. Raises EspressoError where none can be kept, or none be answered.
     """
@@ -164,7 +179,6 @@ async def _ask_all(
     progress = Progress("answering", len(samples), len(questions), right=sum(sample.scores.correct for sample in samples))
     on_progress(progress)
     last = perf_counter()
-    gate = asyncio.Semaphore(CLIPS_AT_ONCE)
 
     def keep(sample: Sample) -> None:
         nonlocal progress, last
@@ -182,17 +196,12 @@ async def _ask_all(
         if progress.errors == progress.done >= min(HOPELESS, len(left)):
             raise EspressoError(f"{progress.done} questions were asked and none was answered; the last: {sample.error}")
 
-    async def ask_about(clip: Sequence[Question]) -> None:
-        async with gate:
-            for question in clip:
-                keep(await asking.sample(question))
-
     try:
-        async with asyncio.TaskGroup() as tasks:
-            for _, clip in groupby(left, key=lambda question: question.visuals):
-                tasks.create_task(ask_about(list(clip)))
+        await ask([list(clip) for _, clip in groupby(left, key=lambda question: question.visuals)], keep)
     except ExceptionGroup as errors:
-        error = errors.exceptions[0]
+        error: Exception = errors
+        while isinstance(error, ExceptionGroup):  # an engine may have groups of tasks in tasks
+            error = error.exceptions[0]
         if isinstance(error, ServerDownError):
             raise ServerDownError(f"{error} {progress.done} of {progress.total} answers are kept: run the same again.") from None
         raise error from None
@@ -221,19 +230,24 @@ def _check(chosen: Bench, name: str, split: str, limit: int | None, strategy: st
         raise DataError(f"{limit} questions are too few to measure anything. Give --limit 1 or more, or none for all.")
 
 
+def _check_engine(engine: str, address: str | None, workers: int | None, roles: Roles | None) -> None:
+    """Raise DataError for an engine that does not exist, or that has no use for what is given."""
+    if engine not in get_args(EngineName):
+        raise DataError(f"no engine is called {engine!r}. Choose one of {', '.join(get_args(EngineName))}.")
+    if engine == "local" and (address or workers is not None):
+        raise DataError("--address and --workers are for --engine ray. Give it, or leave them out.")
+    if engine == "ray" and roles:
+        raise DataError("connected models stay in their process. Give a profile to the engine ray, whose workers connect it.")
+    if workers is not None and workers < 1:
+        raise DataError(f"{workers} workers are too few to ask anything. Give 1 or more, or leave --workers out.")
+
+
 def _missing(loaded: Loaded) -> str:
     """Say which videos are not there, the first of them."""
     count, some = len(loaded.missing), ", ".join(loaded.missing[:SHOWN])
     more = ", ..." if count > SHOWN else ""
     cure = ", or leave their questions out with --allow-missing" if loaded.questions else ""
     return f"{count} videos are not in the folder: {some}{more}. Get them, or give another --videos{cure}."
-
-
-def _load(models: Roles, strategy: Strategy) -> None:
-    """Load the models that the strategy needs, before clips are made for them. Raises ModelError."""
-    selects = strategy in ("selector", "oracle-captions")
-    for model in (models.reasoner, *((models.captioner, models.selector) if selects else ())):
-        _ = model.context_length
 
 
 def _prompt_hashes(style: prompts.Style) -> dict[str, str]:

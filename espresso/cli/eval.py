@@ -50,6 +50,11 @@ def run(
     data: Path | None = typer.Option(None, help="The benchmark's file of questions, as its authors publish it."),
     videos: Path | None = typer.Option(None, help="The folder that holds its videos, however deep."),
     allow_missing: bool = typer.Option(False, "--allow-missing", help="Leave questions out whose videos are not there."),
+    engine: str = typer.Option(
+        "local", help="Where questions are asked: local, or ray, whose workers need videos and models under the same paths."
+    ),
+    address: str | None = typer.Option(None, help="Of the Ray cluster, such as host:6379; else one is started on this machine."),
+    workers: int | None = typer.Option(None, help="How many ask, with --engine ray; else as many as there is room for."),
     as_json: bool = typer.Option(False, "--json", help="Print one JSON document."),
 ) -> None:
     """Ask a benchmark's questions; print accuracy by task with intervals, and how good core frames and evidence are."""
@@ -77,6 +82,9 @@ def run(
             out=out,
             source=Source(data, videos) if data and videos else None,
             allow_missing=allow_missing,
+            engine=cast(Any, engine),
+            address=address,
+            workers=workers,
             on_progress=on_progress,
         )
     if as_json:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, redirect_stdout
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 from rich.console import Console, Group, RenderableType
@@ -52,7 +53,10 @@ def waiting(text: str) -> Iterator[Callable[[Progress], None]]:
 
 @contextmanager
 def progress(said: Callable[[Far], str]) -> Iterator[Callable[[Far], None]]:
-    """Show how far a long run is on standard error: a bar, what there is to be `said` of it, the time left."""
+    """Show how far a long run is on standard error: a bar, what there is to be `said` of it, how many a minute, the time left.
+
+    What libraries print meanwhile goes there too: Ray tells of lost workers on standard output, which is for the result.
+    """
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
     columns = (
@@ -63,13 +67,16 @@ def progress(said: Callable[[Far], str]) -> Iterator[Callable[[Far], None]]:
         TimeElapsedColumn(),
         TimeRemainingColumn(),
     )
-    with Progress(*columns, console=Console(stderr=True), speed_estimate_period=SPEED_OVER_S) as bars:
+    bars = Progress(*columns, console=Console(stderr=True), speed_estimate_period=SPEED_OVER_S)
+    with redirect_stdout(sys.stderr), bars:
         shown: dict[str, Any] = {}
 
         def update(far: Far) -> None:
             if far.doing not in shown:
                 shown[far.doing] = bars.add_task(far.doing, completed=far.done, total=far.total, said=said(far))
-            bars.update(shown[far.doing], completed=far.done, total=far.total, said=said(far))
+            speed = bars.tasks[shown[far.doing]].speed
+            told = ", ".join(filter(None, (said(far), f"{60 * speed:.0f} a minute" if speed else "")))
+            bars.update(shown[far.doing], completed=far.done, total=far.total, said=told)
 
         yield update
 

@@ -12,7 +12,7 @@ import numpy as np
 
 from espresso.errors import ModelError, ProfileError
 from espresso.models.hub import fetch
-from espresso.profiles import LocalEmbedder, Profile, ServerEmbedder
+from espresso.profiles import LocalEmbedder, ServerEmbedder
 from espresso.profiles.weights import identity
 
 
@@ -26,19 +26,9 @@ class Embedder(Protocol):
         ...
 
 
-def connect(profile: Profile) -> Embedder:
-    """Bring the profile's embedder to hand. Raises ProfileError where it has none, or its key is not set."""
-    role = profile.embedder
-    if role is None:
-        raise ProfileError(f"profile {profile.name}: it has no [embedder]. Add one, such as BAAI/bge-m3 in process.")
-    if isinstance(role, LocalEmbedder):
-        return InProcess(role)
-    key = os.environ.get(role.api_key_env) if role.api_key_env else "none"
-    if not key:
-        raise ProfileError(
-            f"profile {profile.name}: {role.model} needs a key. Put it into the environment as {role.api_key_env}."
-        )
-    return Served(role, key)
+def embedding(role: LocalEmbedder | ServerEmbedder) -> Embedder:
+    """Bring a profile's embedder to hand; nothing is loaded or asked before it is used."""
+    return InProcess(role) if isinstance(role, LocalEmbedder) else Served(role)
 
 
 class InProcess:
@@ -90,16 +80,19 @@ class InProcess:
 class Served:
     """An OpenAI-compatible service of embeddings."""
 
-    def __init__(self, role: ServerEmbedder, key: str) -> None:
+    def __init__(self, role: ServerEmbedder) -> None:
         self.name = role.model
-        self._role, self._key = role, key
+        self._role = role
 
     async def embed(self, texts: Sequence[str]) -> np.ndarray:
-        """See `Embedder`."""
+        """See `Embedder`. Raises ProfileError where its key is not set."""
         import openai  # noqa: PLC0415 - takes a second
 
+        key = os.environ.get(self._role.api_key_env) if self._role.api_key_env else "none"
+        if not key:
+            raise ProfileError(f"{self.name} needs a key. Put it into the environment as {self._role.api_key_env}.")
         try:
-            async with openai.AsyncOpenAI(base_url=self._role.base_url, api_key=self._key) as client:
+            async with openai.AsyncOpenAI(base_url=self._role.base_url, api_key=key) as client:
                 reply = await client.embeddings.create(model=self.name, input=list(texts), encoding_format="float")
         except openai.OpenAIError as error:
             reason = " ".join(str(error).split())[:200]

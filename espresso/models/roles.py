@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 
 from espresso.errors import ProfileError
 from espresso.models.chat import ChatModel
+from espresso.models.embedder import Embedder, embedding
 from espresso.models.local import LocalModel
 from espresso.profiles import LocalRole, Profile, Role, bare, shared
 
@@ -16,7 +17,7 @@ HERE = ("localhost", "127.0.0.1")
 
 @dataclass
 class Roles:
-    """Who captions, who selects, who reasons, who judges.
+    """Who captions, who selects, who reasons, who judges, and who tells how near two texts are.
 
     adapters: "evidence" and "answer" -> the name of the reasoner's adapter for that stage, "judge" -> the judge's; one that is
     absent uses the base.
@@ -26,6 +27,7 @@ class Roles:
     selector: ChatModel
     reasoner: ChatModel
     judge: ChatModel | None = None
+    embedder: Embedder | None = None
     adapters: dict[str, str] = field(default_factory=dict)
 
     def preload(self) -> None:
@@ -60,6 +62,7 @@ def connect(profile: Profile) -> Roles:
         selector=model(profile.selector),
         reasoner=model(profile.reasoner),
         judge=model(profile.judge) if profile.judge else None,
+        embedder=embedding(profile.embedder) if profile.embedder else None,
         adapters={name: name for role in (profile.reasoner, profile.judge) if role for name in role.adapters},
     )
 

@@ -7,7 +7,9 @@ from dataclasses import dataclass, field
 import numpy as np
 import pytest
 
+from espresso import profiles
 from espresso.models import Completion, Roles, TokenCount
+from espresso.models.embedder import embedding
 from eval.benches import world
 
 LIMIT = 6
@@ -82,5 +84,6 @@ def roles(questions, tmp_path):
     return Roles(
         captioner=Double("a red square", name=f"captioner {tmp_path}"),
         selector=Double('{"frames": [2, 3]}'),
+        embedder=embedding(profiles.load("tiny").embedder),
         reasoner=Double("2.0s: nothing of that kind.", knows={question.text: question.answer for question in questions}),
     )

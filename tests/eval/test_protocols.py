@@ -3,7 +3,7 @@
 import pytest
 
 from espresso import profiles
-from espresso.models.embedder import connect
+from espresso.models.embedder import embedding
 from espresso.schema import Question
 from eval.protocols import asked, nearest, official, strict
 
@@ -41,7 +41,7 @@ def test_a_written_reply_is_read_strictly_and_by_the_authors_rule(reply, strictl
 
 
 async def test_a_free_answer_comes_down_to_the_nearest_option():
-    embedder = connect(profiles.load("tiny"))
+    embedder = embedding(profiles.load("tiny").embedder)
     options = ("red square", "blue circle", "green star")
     assert await nearest("Blue circle.", options, embedder) == "blue circle"
     assert await nearest("a blue circle hits it", options, embedder) == "blue circle"
