@@ -98,7 +98,7 @@ def compare(folders: Sequence[Path]) -> list[Run]:
                 metrics=metrics(here),
                 tasks=tuple(by_task(here)),
                 lean=_lean(here),
-                against=_against(here, first) if place else None,
+                against=against(here, first) if place else None,
                 judge=judging.judge if judging else None,
                 verdicts=columns([(samples[name], verdicts[name]) for name in scored if verdicts]),
             )
@@ -106,7 +106,8 @@ def compare(folders: Sequence[Path]) -> list[Run]:
     return found
 
 
-def _against(here: Sequence[Sample], first: Sequence[Sample]) -> Against:
+def against(here: Sequence[Sample], first: Sequence[Sample]) -> Against:
+    """How far the accuracy of samples is from that of the first ones: both of the same questions, in the same order."""
     right = [[sample.scores.correct for sample in samples] for samples in (here, first)]
     mean, low, high, p = difference(right[0], right[1], [sample.question.visuals for sample in here])
     return Against(difference=mean, low=low, high=high, p=p)

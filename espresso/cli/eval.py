@@ -10,6 +10,7 @@ import typer
 if TYPE_CHECKING:
     from rich.table import Table
 
+    from eval.benches.files import Source
     from eval.run import Progress, Summary
 
 app = typer.Typer(no_args_is_help=True, help="Measure answers on a benchmark.")
@@ -61,13 +62,9 @@ def run(
     from rich.console import Console
 
     from espresso.cli import show
-    from espresso.errors import DataError
-    from eval.benches.files import Source
     from eval.report import paper_row
     from eval.run import run as run_bench
 
-    if (data is None) != (videos is None):
-        raise DataError("--data and --videos go together. Give the file of questions and the folder of videos, or neither.")
     with show.progress(_said) as on_progress:
         summary = run_bench(
             bench,
@@ -80,7 +77,7 @@ def run(
             profile=profile,
             seed=seed,
             out=out,
-            source=Source(data, videos) if data and videos else None,
+            source=_source(data, videos),
             allow_missing=allow_missing,
             engine=cast(Any, engine),
             address=address,
@@ -100,6 +97,36 @@ def run(
         if those:
             console.print(f"left out: {len(those)} {what}; the first: {those[0]}", soft_wrap=True, highlight=False)
     console.print(f"{summary.folder}/samples.jsonl", soft_wrap=True, highlight=False)
+
+
+@app.command()
+def study(
+    part: str = typer.Argument(help="What is studied: selector."),
+    bench: str = typer.Option("world", help="The benchmark whose questions are asked."),
+    *,
+    profile: list[str] = typer.Option(["tiny"], help="Which models answer; again for more."),
+    split: str = typer.Option("test", help="Which of its questions."),
+    limit: int | None = typer.Option(None, min=1, help="The first so many questions, else all."),
+    count: list[int] = typer.Option([2, 4, 8, 16], help="How many uniform and random frames; again for more."),
+    out: Path = typer.Option(Path("runs/selector-study"), help="Folder of runs, table and plot. The same command goes on."),
+    data: Path | None = typer.Option(None, help="The benchmark's file of questions, as its authors publish it."),
+    videos: Path | None = typer.Option(None, help="The folder that holds its videos, however deep."),
+    as_json: bool = typer.Option(False, "--json", help="Print one JSON document."),
+) -> None:
+    """What choosing frames is worth (Table 5): uniform, random, selected and true frames, by accuracy and whole cost."""
+    from espresso.cli import show
+    from espresso.errors import DataError
+    from eval.study import markdown, selector_study
+
+    if part != "selector":
+        raise DataError(f"no study is called {part!r}. There is one: selector.")
+    with show.progress(_said) as on_progress:
+        found = selector_study(
+            bench, names=profile, split=split, limit=limit, counts=count, out=out, source=_source(data, videos),
+            on_progress=on_progress,
+        )  # fmt: skip
+    typer.echo((out / "study.json").read_text().rstrip() if as_json else markdown(found))
+    typer.echo(f"{out}/study.md, study.json, study.png", err=True)
 
 
 @app.command()
@@ -151,6 +178,16 @@ def _write_page(path: Path, runs: list[Path]) -> None:
     if gone:
         said = f"{path} has no pictures of {len(gone)} videos that are no longer what or where they were; the first: {gone[0]}"
         Console(stderr=True).print(said, soft_wrap=True, highlight=False)
+
+
+def _source(data: Path | None, videos: Path | None) -> Source | None:
+    """A user's copy of a benchmark. Raises DataError where half of it is given."""
+    from espresso.errors import DataError
+    from eval.benches.files import Source
+
+    if (data is None) != (videos is None):
+        raise DataError("--data and --videos go together. Give the file of questions and the folder of videos, or neither.")
+    return Source(data, videos) if data and videos else None
 
 
 def _said(progress: Progress) -> str:
