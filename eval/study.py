@@ -1,8 +1,8 @@
 """What choosing frames is worth: VideoEspresso's Table 5 for any profile, with what the paper leaves out of it.
 
-Every way of coming by frames is asked the same questions: evenly spread ones, ones at random, the selector's, the true ones. A row
-holds accuracy, its paired difference from the most uniform frames, the selection held against the truth, and the cost: the reasoner's
-alone, as in the paper, and the whole pipeline's, for a first question about a clip and where ten share its captions.
+Every way of coming by frames is asked the same questions: evenly spread ones, ones at random, the selector's, the true ones. A
+row holds accuracy, its paired difference from the most uniform frames, the selection held against the truth, and the cost: the
+reasoner's alone, as in the paper, and the whole pipeline's, for a first question about a clip and where ten share its captions.
 Each way is a run in a folder of its own, so that the same command goes on with a study that was interrupted.
 """
 
@@ -73,9 +73,7 @@ def selector_study(
     what runs raise.
     """
     if not counts or min(counts) < 1:
-        raise DataError(
-            "a study needs numbers of frames of 1 or more to compare with. Give --count 2 --count 16, or leave it out."
-        )
+        raise DataError("a study compares with numbers of frames of 1 or more. Give --count 2 --count 16, or leave it out.")
     ways = [Way(strategy, count) for strategy in ("uniform", "random") for count in sorted(counts)] + [Way("selector")]
     ways += [Way("oracle")] if bench in ORACLES else []
     found: list[Row] = []
