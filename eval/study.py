@@ -175,4 +175,4 @@ def _write(found: Sequence[Row], out: Path) -> None:
 def _errors(numbers: Metrics) -> tuple[float, float, float]:
     """Accuracy in percent, and how far its interval reaches below and above."""
     share, low, high = (100 * float(numbers[name] or 0) for name in ("accuracy", "accuracy_low", "accuracy_high"))
-    return share, share - low, high - share
+    return share, max(0.0, share - low), max(0.0, high - share)  # rounding may put an end a hair on the wrong side
