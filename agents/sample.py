@@ -69,7 +69,7 @@ async def _sampled(visual: int, plan: media.Plan, run: Run) -> tuple[list[Frame]
 
 def _stranger(run: Run) -> str | None:
     """Say so when the tiny models, which know nothing but the procedural world, are shown something else."""
-    if run.profile != "tiny" or all(clip.comment == world.COMMENT for clip in run.clips):
+    if run.settings.prompts != "tiny" or all(clip.comment == world.COMMENT for clip in run.clips):
         return None
     other = profiles.load("laptop")
     return (

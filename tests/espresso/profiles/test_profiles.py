@@ -21,7 +21,7 @@ def write(tmp_path):
 
 
 def test_the_four_shipped_profiles_load_and_say_what_they_can():
-    assert profiles.names() == ["api", "laptop", "paper", "tiny"]
+    assert profiles.names() == ["api", "laptop", "paper", "tiny", "tiny-light"]
     for name in profiles.names():
         profile = profiles.load(name)
         assert profile.name == name
