@@ -104,5 +104,6 @@ def _told(summary: Summary) -> list[str]:
     if len(summary.unscored) > SHOWN:
         lines.append(f"and {len(summary.unscored) - SHOWN} more")
     dollars = "" if metrics["dollars"] is None else f", ${metrics['dollars']:.4g}"
+    lines += [f"note: {summary.note}"] if summary.note else []
     lines.append(f"{metrics['tokens_in']:,} tokens read, {metrics['tokens_out']:,} written{dollars}")
     return [*lines, f"{summary.folder}/verdicts.jsonl"]

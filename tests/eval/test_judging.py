@@ -336,3 +336,11 @@ def test_reports_show_what_judges_said(folder, edge, judged_at, tmp_path):
     lines = markdown(compare([folder, other])).splitlines()
     assert f"| judge | judge {tmp_path} | harsh |" in lines
     assert "| logic, 0 to 100 | 70.0 (70 to 70) | 90.0 (90 to 90) |" in lines
+
+
+def test_where_replies_cannot_be_kept_for_other_runs_it_says_so(folder, judged_at, tmp_path, monkeypatch):
+    (tmp_path / "file").write_text("in the way")
+    monkeypatch.setenv("ESPRESSO_CACHE", str(tmp_path / "file"))
+    summary = judge_run(folder, profile=judged_at())
+    assert summary.metrics["scored"] == 12
+    assert "cache cannot be used" in summary.note
