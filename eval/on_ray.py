@@ -42,6 +42,7 @@ RESTARTS = 8
 ANSWERS_WITHIN_S = 5.0
 STORE_BYTES = 100_000_000
 """Of a cluster started here: only questions and answers pass through its store."""
+QUIET: dict[str, Any] = {"log_to_driver": False, "logging_level": "ERROR"}
 
 
 class Worker:
@@ -97,7 +98,7 @@ async def ask(
     """
     if not clips:
         return
-    with _cluster(address, workers):
+    with cluster(address, workers):
         needs = _needs(profile)
         room = int(min(ray.available_resources().get(kind, 0) for kind in needs))
         count = min(workers or max(room, 1), len(clips))
@@ -108,7 +109,7 @@ async def ask(
             max_restarts=RESTARTS,
             runtime_env={"env_vars": {"ESPRESSO_CACHE": str(default_folder().absolute())}},
         )
-        await _hand_out(clips, [placed.remote(profile, asking, files, Path.cwd()) for _ in range(count)], keep)
+        await hand_out(clips, [placed.remote(profile, asking, files, Path.cwd()) for _ in range(count)], keep)
 
 
 def check(address: str | None) -> None:
@@ -121,7 +122,7 @@ def check(address: str | None) -> None:
             raise _no_cluster(address, error) from None
 
 
-async def _hand_out(clips: Sequence[Clip], workers: Sequence[Any], keep: Keep) -> None:
+async def hand_out(clips: Sequence[Clip], workers: Sequence[Any], keep: Keep) -> None:
     """Give clips to whichever worker has room, again those of a worker that was lost, until a sample of each question is kept."""
     left: asyncio.Queue[Clip] = asyncio.Queue()
     for clip in clips:
@@ -188,19 +189,17 @@ def _needs(profile: Profile) -> dict[str, int]:
 
 
 @contextmanager
-def _cluster(address: str | None, workers: int | None) -> Iterator[None]:
+def cluster(address: str | None, workers: int | None) -> Iterator[None]:
     """Join a cluster, or start one on this machine with room for so many workers, unless this process has one open."""
     if ray.is_initialized():
         yield
         return
-    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
-    quiet: dict[str, Any] = {"log_to_driver": False, "logging_level": "ERROR"}
     try:
         if address:
-            ray.init(address, **quiet)
+            ray.init(address, **QUIET)
         else:
-            ray.init("local", num_cpus=workers, include_dashboard=False, object_store_memory=STORE_BYTES, **quiet)
-    except (OSError, RuntimeError, ValueError) as error:
+            _start(workers)
+    except Exception as error:  # Ray raises plain ones too
         raise _no_cluster(address, error) from None
     try:
         yield
@@ -208,12 +207,21 @@ def _cluster(address: str | None, workers: int | None) -> Iterator[None]:
         ray.shutdown()
 
 
+def _start(workers: int | None) -> None:
+    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+    own: dict[str, Any] = {"num_cpus": workers, "include_dashboard": False, "object_store_memory": STORE_BYTES}
+    try:
+        ray.init("local", **own, **QUIET)
+    except Exception:  # it gives a machine 30 s to start, which is little for a busy one
+        ray.init("local", **own, **QUIET)
+
+
 def _no_cluster(address: str | None, error: Exception) -> ModelError:
     if address is None:
         return ModelError(f"Ray cannot be started here ({_first_line(error)}). Use --engine local.")
     return ModelError(
-        f"{address}: no Ray cluster answers there ({_first_line(error)}). Start one with `ray start --head`, "
-        "give its address, or leave --address out."
+        f"{address}: no Ray cluster lets us in there ({_first_line(error)}). Start one with `ray start --head`, "
+        "set RAY_AUTH_MODE=token where it asks for a token, or leave --address out."
     )
 
 

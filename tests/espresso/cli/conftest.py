@@ -41,7 +41,7 @@ class Handler(BaseHTTPRequestHandler):
         token = lambda text, p: {"token": text, "logprob": float(np.log(p)), "bytes": None, "top_logprobs": []}  # noqa: E731
         content = [token(said, 0.5)]
         if choices:
-            said = choices[-1]
+            said = self.choose(request["messages"], choices)
             rest = 0.2 / (len(choices) - 1)
             content = [token(said, 0.8) | {"top_logprobs": [token(c, 0.8 if c == said else rest) for c in choices]}]
         self._send(
@@ -61,6 +61,9 @@ class Handler(BaseHTTPRequestHandler):
                 "usage": {"prompt_tokens": 100, "completion_tokens": 4, "total_tokens": 104},
             }
         )
+
+    def choose(self, messages, choices):
+        return choices[-1]
 
     def _send(self, body):
         data = json.dumps(body).encode()
