@@ -1,4 +1,4 @@
-"""`espresso world`: clips and questions of the procedural world."""
+"""`espresso world`: clips and questions of the procedural world, and their export to lmms-eval."""
 
 import json
 from pathlib import Path
@@ -44,3 +44,19 @@ def make(
         typer.echo(json.dumps({"folder": str(out), "split": split, "questions": len(questions), "clips": clips}))
     else:
         typer.echo(f"{out / 'questions.jsonl'}: {len(questions)} questions about {clips} clips")
+
+
+@app.command()
+def export(
+    folder: Annotated[Path, typer.Argument(help="Where `espresso world make` made clips; the files are put beside them.")],
+    frames: Annotated[int, typer.Option(help="How many frames the task espresso_world_frames shows.")] = 16,
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON document.")] = False,
+) -> None:
+    """Make the folder a task folder of lmms-eval: lmms-eval --include_path FOLDER --tasks espresso_world."""
+    from eval.export import export as export_world
+
+    questions = export_world(folder, frames=frames)
+    if as_json:
+        typer.echo(json.dumps({"folder": str(folder), "questions": questions, "frames": frames}))
+    else:
+        typer.echo(f"{folder}: the lmms-eval tasks espresso_world and espresso_world_frames, {questions} questions")
