@@ -1,9 +1,9 @@
-"""The answer graph: a question about visuals goes in; core frames, evidence and an answer come out.
+"""The answer graph: a question about visuals goes in; core frames, evidence, an answer and, if it is judged, a verdict come out.
 
 sample -> caption -> select -> evidence -> sufficient -> answer is the way of the `selector` strategy (VideoEspresso, section 4);
 when the evidence is not enough, `sufficient` leads back to `select` once. `uniform`, `all` and `given` have their core frames
 after `sample` and go on to `evidence`; `blind` goes straight to `answer`, and so does all else in a `direct` profile or where
-the caller gives the evidence.
+the caller gives the evidence. Where a reference is given, `judge` comes last, and is the only node that gets to see it.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ from langgraph.runtime import Runtime
 
 from agents.caption import caption
 from agents.evidence import evidence
+from agents.judge import judge
 from agents.reply import reply
 from agents.run import Run
 from agents.sample import sample
@@ -42,6 +43,7 @@ _DOING: dict[str, Callable[[AnswerState], str]] = {
     "evidence": lambda state: f"reading evidence from {len(state.core_frames)} frames",
     "sufficient": lambda state: "weighing the evidence",
     "answer": lambda state: "answering",
+    "judge": lambda state: "judging the answer",
 }
 
 
@@ -53,7 +55,7 @@ def _node(name: str, work: Callable[[AnswerState, Run], Awaitable[AnswerUpdate]]
         runtime.stream_writer(Progress(name, _DOING[name](state)))
         began = perf_counter()
         await run.open(state.question.visuals)
-        update = await work(state, run)
+        update = await work(state if name == "judge" else state.model_copy(update={"reference": None}), run)
         (done,) = update["trace"]
         return AnswerUpdate(**{**update, "trace": (done.model_copy(update={"seconds": perf_counter() - began}),)})
 
@@ -74,6 +76,10 @@ def _after_sufficient(state: AnswerState) -> str:
     return "answer" if state.enough else "select"
 
 
+def _after_answer(state: AnswerState) -> str:
+    return END if state.reference is None else "judge"
+
+
 def _build() -> CompiledStateGraph[Any, Run, Any, Any]:
     graph = StateGraph(AnswerState, context_schema=Run)
     nodes = {
@@ -83,6 +89,7 @@ def _build() -> CompiledStateGraph[Any, Run, Any, Any]:
         "evidence": evidence,
         "sufficient": sufficient,
         "answer": reply,
+        "judge": judge,
     }
     for name, work in nodes.items():
         graph.add_node(name, _node(name, work))
@@ -92,7 +99,8 @@ def _build() -> CompiledStateGraph[Any, Run, Any, Any]:
     graph.add_conditional_edges("select", _to_reason, ["evidence", "answer"])
     graph.add_edge("evidence", "sufficient")
     graph.add_conditional_edges("sufficient", _after_sufficient, ["select", "answer"])
-    graph.add_edge("answer", END)
+    graph.add_conditional_edges("answer", _after_answer, ["judge", END])
+    graph.add_edge("judge", END)
     return graph.compile()
 
 

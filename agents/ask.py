@@ -22,7 +22,7 @@ from agents.run import Run
 from agents.state import AnswerState, Strategy
 from espresso import cost, media, profiles
 from espresso.cache import Cache
-from espresso.errors import QuestionError
+from espresso.errors import ProfileError, QuestionError
 from espresso.media import Media
 from espresso.models import Roles
 from espresso.profiles import Profile
@@ -44,6 +44,7 @@ async def aask(
     frames: int | None = None,
     core_frames: Iterable[float | Frame] | None = None,
     evidence: str = "",
+    reference: str | None = None,
     roles: Roles | None = None,
     cache: bool | Path | Cache = True,
     allow_urls: bool = False,
@@ -56,21 +57,31 @@ async def aask(
     models are loaded once and kept for the next question. strategy: how core frames are found, see `agents.state.Strategy`.
     frames: the most core frames the selector may choose, or how many frames `uniform` takes. core_frames: for `given`, times in
     seconds of the first visual, or `Frame`s. evidence: what to answer from beside the frames, in place of the reasoner's own.
+    reference: the right answer, beside which the profile's judge scores the one that is given (`Answer.verdict`).
     roles: connected models to use in place of the profile's. cache: whether captions are kept between questions, or where.
     on_progress: called as each node of the graph begins.
 
     Raises QuestionError for a question that cannot be asked, MediaError, ProfileError or ModelError: one sentence each.
     """
     options = None if options is None else tuple(options)
-    _check(text, options, strategy, frames)
+    _check(text, options, strategy, frames, reference)
     settings = profile if isinstance(profile, Profile) else profiles.load(profile or os.environ.get("ESPRESSO_PROFILE") or "tiny")
+    if reference is not None and not (roles.judge if roles else settings.judge):
+        raise ProfileError(f"profile {settings.name}: it has no judge. Leave the reference out, or add a [judge] to the profile.")
     sources = list(visuals) if isinstance(visuals, Sequence) and not isinstance(visuals, str | bytes) else [visuals]
     if not sources:
         raise QuestionError("there is nothing to look at. Give at least one image or video.")
     clips = [await media.in_background(_open, source, allow_urls) for source in sources]
     question = Question(id="ask", visuals=tuple(clip.visual.source for clip in clips), text=text.strip(), options=options)
     given = _given(core_frames, strategy, clips)
-    state = AnswerState(question=question, strategy=strategy, limit=frames, core_frames=given, evidence=evidence.strip())
+    state = AnswerState(
+        question=question,
+        reference=reference,
+        strategy=strategy,
+        limit=frames,
+        core_frames=given,
+        evidence=evidence.strip(),
+    )
     store = cache if isinstance(cache, Cache) else None if cache is False else Cache(None if cache is True else cache)
     run = Run(settings, roles=roles, clips=clips, cache=store)
     try:
@@ -113,6 +124,7 @@ async def _answer(state: AnswerState, run: Run, on_progress: Callable[[Progress]
         core_frames=done.core_frames,
         strategy=done.strategy,
         profile=run.profile,
+        verdict=done.verdict,
         trace=done.trace,
         usage=_usage(done.trace, run.settings),
     )
@@ -135,17 +147,19 @@ def _open(source: Source, allow_urls: bool) -> Media:
     return source if isinstance(source, Media) else media.open(source, allow_urls=allow_urls)
 
 
-def _check(text: str, options: tuple[str, ...] | None, strategy: str, frames: int | None) -> None:
+def _check(text: str, options: tuple[str, ...] | None, strategy: str, frames: int | None, reference: str | None) -> None:
     """Raise QuestionError for a question that cannot be asked."""
     if not text.strip():
         raise QuestionError("the question is empty. Ask something.")
-    length = len(text) + sum(map(len, options or ()))
-    if length > MAX_CHARACTERS:
+    if reference is not None and not reference.strip():
+        raise QuestionError("the reference is empty. Give the right answer, or leave it out.")
+    given = "".join((text, *(options or ()), reference or ""))
+    if len(given) > MAX_CHARACTERS:
         raise QuestionError(
-            f"the question and its options are {length} characters long. Ask with at most {MAX_CHARACTERS} characters."
+            f"question, options and reference are {len(given)} characters long. Ask with at most {MAX_CHARACTERS} characters."
         )
-    if any("\ud800" <= character <= "\udfff" for character in "".join((text, *(options or ())))):
-        raise QuestionError("the question or an option holds bytes that are no text. Write it in UTF-8.")
+    if any("\ud800" <= character <= "\udfff" for character in given):
+        raise QuestionError("the question, an option or the reference holds bytes that are no text. Write it in UTF-8.")
     if options is not None:
         _check_options(options)
     if strategy not in get_args(Strategy):

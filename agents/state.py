@@ -7,7 +7,7 @@ from typing import Annotated, Literal, TypedDict
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from espresso.schema import Caption, CoreFrame, Frame, Question, Step, Visual
+from espresso.schema import Caption, CoreFrame, Frame, Question, Step, Verdict, Visual
 
 Strategy = Literal["selector", "uniform", "all", "blind", "given"]
 """How core frames are found: by the selector from captions, evenly spread, every sampled frame, none at all, or by the caller."""
@@ -18,12 +18,14 @@ class AnswerState(BaseModel):
 
     limit: the most core frames the selector may choose, or how many frames `uniform` takes; None is the profile's number (16 for
     `uniform`). frames: what the models may choose from. enough: whether the evidence carries an answer. rounds: how often core
-    frames were selected. text, choice, confidence, options_probability: the answer, as in `espresso.Answer`.
+    frames were selected. text, choice, confidence, options_probability: the answer, as in `espresso.Answer`. reference: what the
+    judge measures it by; no other node gets to see it.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     question: Question
+    reference: str | None = None
     strategy: Strategy = "selector"
     limit: int | None = Field(default=None, gt=0)
     visuals: tuple[Visual, ...] = ()
@@ -37,6 +39,7 @@ class AnswerState(BaseModel):
     choice: str | None = None
     confidence: float | None = None
     options_probability: dict[str, float] = {}
+    verdict: Verdict | None = None
     trace: Annotated[tuple[Step, ...], add] = ()
 
 
@@ -55,4 +58,5 @@ class AnswerUpdate(TypedDict, total=False):
     choice: str | None
     confidence: float | None
     options_probability: dict[str, float]
+    verdict: Verdict | None
     trace: tuple[Step, ...]

@@ -1,4 +1,4 @@
-"""What is worth keeping between questions about a clip: which frames were sampled, and what the captioner saw in them.
+"""What is worth keeping: which frames of a clip were sampled, what the captioner saw in them, and what a judge replied.
 
 The store is SQLite through `diskcache`, safe for threads and for processes at the same time, written as JSON (nothing is
 unpickled). It lies in the user's cache folder, or where ESPRESSO_CACHE says, and lets the oldest entries go at 1 GB.
@@ -42,8 +42,20 @@ class SamplingKey(NamedTuple):
     size: int
 
 
+class ReplyKey(NamedTuple):
+    """What a judge's reply depends on.
+
+    judge: its name, which tells its weights apart. prompt: SHA-256 of all that it was shown. seed: of its sampling.
+    """
+
+    judge: str
+    prompt: str
+    temperature: float
+    seed: int
+
+
 class Cache:
-    """Captions and samplings on disk. A store that cannot be used is as good as empty, and `trouble` says why."""
+    """Captions, samplings and judges' replies on disk. A store that cannot be used is as good as empty; `trouble` says why."""
 
     def __init__(self, folder: Path | None = None) -> None:
         """Open `folder`, the user's cache folder by default; it is made where it is missing."""
@@ -71,16 +83,24 @@ class Cache:
         """Keep a sampling, as a JSON value."""
         self._set(["sampling", *key], sampling)
 
+    def reply(self, key: ReplyKey) -> str | None:
+        """Look up a judge's reply, or None."""
+        return self._get(["reply", *key])
+
+    def keep_reply(self, key: ReplyKey, text: str) -> None:
+        """Keep a judge's reply."""
+        self._set(["reply", *key], text)
+
     def close(self) -> None:
         """Give back the connection to the store."""
         if self._store is not None:
             self._store.close()
 
-    def _get(self, key: list[str | int]) -> Any:
+    def _get(self, key: list[str | int | float]) -> Any:
         with self._softly():
             return self._store.get(key) if self._store is not None else None
 
-    def _set(self, key: list[str | int], value: Any) -> None:
+    def _set(self, key: list[str | int | float], value: Any) -> None:
         with self._softly():
             if self._store is not None:
                 self._store.set(key, value)
@@ -92,7 +112,7 @@ class Cache:
         except (OSError, RuntimeError, sqlite3.Error, diskcache.Timeout, zlib.error, ValueError) as error:
             self._store = None
             cure = "set ESPRESSO_CACHE to a folder that can be written, or use --no-cache"
-            self.trouble = f"the caption cache cannot be used ({error}); {cure}"
+            self.trouble = f"the cache cannot be used ({error}); {cure}"
 
 
 def default_folder() -> Path:

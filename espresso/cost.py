@@ -18,7 +18,7 @@ from espresso.errors import ModelError
 from espresso.profiles import LocalRole, Profile
 from espresso.schema import Step
 
-ROLES = {"caption": "captioner", "select": "selector", "evidence": "reasoner", "answer": "reasoner"}
+ROLES = {"caption": "captioner", "select": "selector", "evidence": "reasoner", "answer": "reasoner", "judge": "judge"}
 """Whose work a node of the graph is."""
 
 
@@ -185,7 +185,8 @@ def _plain(vision: Mapping[str, Any], merged: int, projector: int, *, extra: int
 def tflops(trace: Iterable[Step], profile: Profile) -> dict[str, float]:
     """Sum up what a trace's requests cost, in 10^12 operations by role; a role whose model's config is not at hand is left out.
 
-    The captions of a step are taken to be alike. Options that are weighed as replies count as one: the prompt is read once.
+    The captions of a step are taken to be alike. Options that are weighed as replies count as one: the prompt is read once. The
+    samples of a judge count as one long reply.
     """
     sums: dict[str, float] = {}
     for step in trace:

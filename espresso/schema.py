@@ -241,6 +241,20 @@ class Usage(Record):
     seconds: dict[str, float] = {}
 
 
+class Verdict(Record):
+    """A judge's scores of one answer, 1 to 10 each (VideoEspresso, Figure 10 and Table 2), with a reason for each.
+
+    The median of several samples may lie between two numbers.
+    """
+
+    logic: float = Field(ge=1, le=10)
+    factuality: float = Field(ge=1, le=10)
+    accuracy: float = Field(ge=1, le=10)
+    conciseness: float = Field(ge=1, le=10)
+    overall: float = Field(ge=1, le=10)
+    reasons: dict[str, str] = {}
+
+
 class Answer(Record):
     """An answer with what stands behind it.
 
@@ -249,6 +263,7 @@ class Answer(Record):
     None where the model tells none.
     options_probability: option letter -> its probability among the options; empty for a free answer.
     frames: every frame the models could choose from, after near-duplicates were dropped, with captions where made.
+    verdict: what the profile's judge thinks of it beside a reference; None where none was given, or it could not be scored.
     """
 
     question: Question
@@ -263,19 +278,9 @@ class Answer(Record):
     core_frames: tuple[CoreFrame, ...] = ()
     strategy: str
     profile: str
+    verdict: Verdict | None = None
     trace: tuple[Step, ...] = ()
     usage: Usage = Usage()
-
-
-class Verdict(Record):
-    """A judge's scores of one answer, 1 to 10 each (VideoEspresso, Figure 10 and Table 2), with a reason for each."""
-
-    logic: int = Field(ge=1, le=10)
-    factuality: int = Field(ge=1, le=10)
-    accuracy: int = Field(ge=1, le=10)
-    conciseness: int = Field(ge=1, le=10)
-    overall: int = Field(ge=1, le=10)
-    reasons: dict[str, str] = {}
 
 
 def letter(index: int) -> str:

@@ -1,4 +1,4 @@
-"""Runs side by side: accuracy by task, what they cost, how far each is from the first, and which way their choices lean.
+"""Runs side by side: accuracy by task, what a judge says, what they cost, how far each is from the first, which way choices lean.
 
 `espresso eval report RUN...` prints it. Runs are compared on the questions that all of them were asked.
 """
@@ -9,11 +9,13 @@ from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 
+from agents.judge import CRITERIA
 from espresso.errors import DataError
 from espresso.schema import Record, letter
-from eval.folder import Configuration, RunRecord, samples_in
+from eval.folder import Configuration, run_in, samples_in
 from eval.metrics import Metrics, Sample, TaskAccuracy, by_task, metrics
 from eval.stats import difference
+from eval.verdicts import columns, judging_in, verdicts_in
 
 SHOWN = (
     "frames",
@@ -51,7 +53,11 @@ class Lean(Record):
 
 
 class Run(Record):
-    """One run among others. asked: how many questions it was asked in all; the rest tells of those that all were asked."""
+    """One run among others. asked: how many questions it was asked in all; the rest tells of those that all were asked.
+
+    judge: whose verdicts lie in its folder. verdicts: their means, as in `eval.verdicts.Summary`, over what was scored in all of
+    the runs that were judged.
+    """
 
     name: str
     asked: int
@@ -60,22 +66,27 @@ class Run(Record):
     tasks: tuple[TaskAccuracy, ...]
     lean: Lean
     against: Against | None
+    judge: str | None
+    verdicts: Metrics
 
 
 def compare(folders: Sequence[Path]) -> list[Run]:
     """Read the runs' folders. Raises DataError for one that is none, and where no question was asked in all of them."""
-    records = [_record(folder) for folder in folders]
+    records = [run_in(folder) for folder in folders]
     asked = [{sample.id: sample for sample in samples_in(folder)} for folder in folders]
     shared = [name for name in asked[0] if all(name in samples for samples in asked)]
     if not shared:
         raise DataError(
             f"{' and '.join(map(str, folders))}: no question was asked in all of them. Give runs of the same questions."
         )
+    judged = [verdicts_in(folder) for folder in folders]
+    scored = [name for name in shared if all(name in verdicts for verdicts in judged if verdicts)]
     names = [folder.name for folder in folders]
     first = [asked[0][name] for name in shared]
     found = []
     for place, (folder, record, samples) in enumerate(zip(folders, records, asked, strict=True)):
         here = [samples[name] for name in shared]
+        judging, verdicts = judging_in(folder), judged[place]
         found.append(
             Run(
                 name=folder.name if names.count(folder.name) == 1 else str(folder),
@@ -85,18 +96,11 @@ def compare(folders: Sequence[Path]) -> list[Run]:
                 tasks=tuple(by_task(here)),
                 lean=_lean(here),
                 against=_against(here, first) if place else None,
+                judge=judging.judge if judging else None,
+                verdicts=columns([(samples[name], verdicts[name]) for name in scored if verdicts]),
             )
         )
     return found
-
-
-def _record(folder: Path) -> RunRecord:
-    file = folder / "run.json"
-    try:
-        return RunRecord.model_validate_json(file.read_bytes())
-    except (OSError, ValueError) as error:
-        reason = error.strerror if isinstance(error, OSError) else "not the record of a run"
-        raise DataError(f"{file}: cannot be read ({reason}). Give the folder of a run.") from None
 
 
 def _against(here: Sequence[Sample], first: Sequence[Sample]) -> Against:
@@ -141,6 +145,9 @@ def rows(runs: Sequence[Run]) -> list[tuple[str, list[str]]]:
         told.append(
             (f"{task.task} ({task.n})", [_percents(cell.accuracy, cell.accuracy_low, cell.accuracy_high) for cell in cells])
         )
+    if any(run.verdicts for run in runs):
+        told.append(("judge", [run.judge or "" for run in runs]))
+        told += [(f"{name}, 0 to 100", [_judged(run.verdicts, name) for run in runs]) for name in CRITERIA]
     for name in SHOWN:
         values = [run.metrics[name] for run in runs]
         if any(value is not None for value in values):
@@ -174,6 +181,10 @@ def _between(low: float | None, high: float | None) -> str:
 
 def _points(against: Against | None) -> str:
     return f"{100 * against.low:+.1f} to {100 * against.high:+.1f}" if against else ""
+
+
+def _judged(verdicts: Metrics, name: str) -> str:
+    return f"{verdicts[name]:.1f} ({verdicts[f'{name}_low']:.0f} to {verdicts[f'{name}_high']:.0f})" if verdicts else ""
 
 
 def _letters(shares: dict[str, float]) -> str:

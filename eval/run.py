@@ -116,7 +116,7 @@ def run(
     )
     default = Path("runs") / f"{name}-{split}-{Path(settings.name).name.replace('.toml', '')}-{strategy}-{limit or 'all'}"
     cache = Cache()
-    with RunFolder(out or default, configuration, _environment()) as folder:
+    with RunFolder(out or default, configuration, environment()) as folder:
         asking = Asking(chosen, settings, models, strategy, seed, cache)
 
         async def ask_all() -> list[Sample]:
@@ -232,7 +232,7 @@ def _hash(questions: Sequence[Question]) -> str:
     return sha256("\n".join(said).encode()).hexdigest()[:12]
 
 
-def _environment() -> dict[str, str | None]:
+def environment() -> dict[str, str | None]:
     """Versions of what has a say in the numbers, and the commit where this is a checkout."""
     return {"commit": _commit(), "python": platform.python_version(), **{package: version(package) for package in PACKAGES}}
 

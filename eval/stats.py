@@ -1,11 +1,13 @@
-"""Intervals for shares and for differences of shares: how far a measured accuracy can be trusted."""
+"""Intervals for shares, means and differences, and agreement: how far what was measured can be trusted."""
 
 from __future__ import annotations
 
 from collections.abc import Hashable, Sequence
 from math import erfc, sqrt
 
+import krippendorff
 import numpy as np
+from scipy.special import stdtrit
 
 Z = 1.959964
 """Of a 95 % interval."""
@@ -61,3 +63,34 @@ def _sums(values: np.ndarray, clusters: Sequence[Hashable]) -> dict[Hashable, fl
     for cluster, residual in zip(clusters, values - values.mean(), strict=True):
         sums[cluster] = sums.get(cluster, 0.0) + float(residual)
     return sums
+
+
+def mean_interval(values: Sequence[float], clusters: Sequence[Hashable], *, within: tuple[float, float]) -> tuple[float, float]:
+    """95 % interval of the mean of `values`, for questions that come in clusters (those about one video).
+
+    Student's t over the cluster-robust standard error, with one degree of freedom less than there are clusters; with a cluster
+    for each question it is the t interval. A single cluster tells nothing: the interval is all that the values lie `within`.
+
+    values, clusters: (n,), n >= 1. Miller, "Adding Error Bars to Evals", 2024, section 2.2.
+    """
+    numbers = np.asarray(values, dtype=float)
+    sums = _sums(numbers, clusters)
+    if len(sums) == 1:
+        return within
+    error = sqrt(len(sums) / (len(sums) - 1) * sum(total**2 for total in sums.values())) / len(numbers)
+    half = float(stdtrit(len(sums) - 1, 0.975)) * error
+    return max(within[0], float(numbers.mean()) - half), min(within[1], float(numbers.mean()) + half)
+
+
+def agreement(ratings: Sequence[Sequence[float]]) -> float | None:
+    """Krippendorff's alpha for interval data: 1 where ratings of the same thing are equal, 0 where they agree as by chance.
+
+    ratings: of each thing, one or more numbers; who gave which does not matter. None where nothing was rated twice, or where all
+    numbers are the same, so that chance would agree as well. Krippendorff, "Content Analysis", 2018, chapter 12.
+    """
+    rated = [list(numbers) for numbers in ratings if len(numbers) > 1]
+    if len({number for numbers in rated for number in numbers}) < 2:
+        return None
+    most = max(map(len, rated))
+    table = np.array([numbers + [np.nan] * (most - len(numbers)) for numbers in rated])
+    return float(krippendorff.alpha(reliability_data=table.T, level_of_measurement="interval"))

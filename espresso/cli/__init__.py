@@ -13,7 +13,7 @@ from typer.core import TyperGroup
 
 from espresso.errors import EspressoError
 
-GROUPS = ("demo", "ask", "eval", "finetune", "serve", "world")
+GROUPS = ("demo", "ask", "eval", "judge", "finetune", "serve", "world")
 
 
 class Groups(TyperGroup):

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
@@ -13,9 +11,6 @@ if TYPE_CHECKING:
     from rich.table import Table
 
     from eval.run import Progress, Summary
-
-SPEED_OVER_S = 120
-"""Answers come in bursts, a batch at a time; the time left is reckoned over several."""
 
 app = typer.Typer(no_args_is_help=True, help="Measure answers on a benchmark.")
 
@@ -48,13 +43,14 @@ def run(
     """Ask a benchmark's questions; print accuracy by task with intervals, and how good core frames and evidence are."""
     from rich.console import Console
 
+    from espresso.cli import show
     from espresso.errors import DataError
     from eval.benches.files import Source
     from eval.run import run as run_bench
 
     if (data is None) != (videos is None):
         raise DataError("--data and --videos go together. Give the file of questions and the folder of videos, or neither.")
-    with _progress() as on_progress:
+    with show.progress(_said) as on_progress:
         summary = run_bench(
             bench,
             split=split,
@@ -108,33 +104,10 @@ def report(
     Console().print(table)
 
 
-@contextmanager
-def _progress() -> Iterator[Callable[[Progress], None]]:
-    """Show how far the run is on standard error: a bar, live accuracy, time left."""
-    from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeElapsedColumn, TimeRemainingColumn
-    from rich.progress import Progress as Bars
-
-    said = TextColumn("{task.fields[said]}")
-    columns = (
-        TextColumn("{task.description}"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        said,
-        TimeElapsedColumn(),
-        TimeRemainingColumn(),
-    )
-    with Bars(*columns, console=Console(stderr=True), speed_estimate_period=SPEED_OVER_S) as bars:
-        shown: dict[str, Any] = {}
-
-        def update(progress: Progress) -> None:
-            said = f"{progress.right / progress.done:.1%} right" if progress.done and progress.doing == "answering" else ""
-            said += f", {progress.errors} errors" if progress.errors else ""
-            if progress.doing not in shown:
-                shown[progress.doing] = bars.add_task(progress.doing, completed=progress.done, total=progress.total, said=said)
-            bars.update(shown[progress.doing], completed=progress.done, total=progress.total, said=said)
-
-        yield update
+def _said(progress: Progress) -> str:
+    """Tell live accuracy, and errors where there are any."""
+    said = f"{progress.right / progress.done:.1%} right" if progress.done and progress.doing == "answering" else ""
+    return said + (f", {progress.errors} errors" if progress.errors else "")
 
 
 def _by_task(summary: Summary) -> Table:

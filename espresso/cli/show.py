@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 from rich.console import Console, Group, RenderableType
 from rich.padding import Padding
@@ -17,6 +17,30 @@ if TYPE_CHECKING:
     from agents.answer import Progress
 
 BAR_WIDTH = 20
+SPEED_OVER_S = 120
+"""Results come in bursts, a batch at a time; the time left is reckoned over several."""
+
+
+class Counted(Protocol):
+    """How far something is."""
+
+    @property
+    def doing(self) -> str:
+        """What is done; each has a bar of its own."""
+        ...
+
+    @property
+    def done(self) -> int:
+        """How many."""
+        ...
+
+    @property
+    def total(self) -> int:
+        """Of how many."""
+        ...
+
+
+Far = TypeVar("Far", bound=Counted)
 
 
 @contextmanager
@@ -24,6 +48,30 @@ def waiting(text: str) -> Iterator[Callable[[Progress], None]]:
     """Spin on standard error, if that is a terminal, beside what is being done; the callback keeps it up to date."""
     with Console(stderr=True).status(Text(text)) as status:
         yield lambda progress: status.update(Text(f"{text}: {progress.text}"))
+
+
+@contextmanager
+def progress(said: Callable[[Far], str]) -> Iterator[Callable[[Far], None]]:
+    """Show how far a long run is on standard error: a bar, what there is to be `said` of it, the time left."""
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TextColumn("{task.fields[said]}"),
+        TimeElapsedColumn(),
+        TimeRemainingColumn(),
+    )
+    with Progress(*columns, console=Console(stderr=True), speed_estimate_period=SPEED_OVER_S) as bars:
+        shown: dict[str, Any] = {}
+
+        def update(far: Far) -> None:
+            if far.doing not in shown:
+                shown[far.doing] = bars.add_task(far.doing, completed=far.done, total=far.total, said=said(far))
+            bars.update(shown[far.doing], completed=far.done, total=far.total, said=said(far))
+
+        yield update
 
 
 def notes(answers: Sequence[Answer]) -> None:

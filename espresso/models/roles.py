@@ -18,7 +18,8 @@ HERE = ("localhost", "127.0.0.1")
 class Roles:
     """Who captions, who selects, who reasons, who judges.
 
-    adapters: "evidence" and "answer" -> the name of the reasoner's adapter for that stage; a stage that is absent uses the base.
+    adapters: "evidence" and "answer" -> the name of the reasoner's adapter for that stage, "judge" -> the judge's; one that is
+    absent uses the base.
     """
 
     captioner: ChatModel
@@ -59,7 +60,7 @@ def connect(profile: Profile) -> Roles:
         selector=model(profile.selector),
         reasoner=model(profile.reasoner),
         judge=model(profile.judge) if profile.judge else None,
-        adapters={stage: stage for stage in profile.reasoner.adapters},
+        adapters={name: name for role in (profile.reasoner, profile.judge) if role for name in role.adapters},
     )
 
 

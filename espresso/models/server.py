@@ -1,13 +1,14 @@
 """ChatModel over HTTP: vLLM, or any service that speaks OpenAI's chat completions.
 
 Pictures travel as data URLs, JSON and choices are constrained by the server, and the SDK retries with back-off what is worth it
-(429, 408, 409, 5xx, a dropped connection).
+(429, 408, 409, 5xx, a dropped connection). Where a server goes on to say that it is asked too often, all requests to it pause.
 """
 
 from __future__ import annotations
 
 import asyncio
 import math
+import random
 import re
 from collections.abc import Coroutine, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -23,18 +24,25 @@ from espresso.models.chat import Completion, Conversation, TokenCount
 
 Result = TypeVar("Result")
 _RETRIES = 3
+_PAUSE_S, _LONGEST_PAUSE_S = 1.0, 60.0
 _TOP_LOGPROBS = 20  # the most that OpenAI allows, and vLLM's default limit
 _TURN_TOKENS = 8  # role and separators of a message, generously
 
 
 @dataclass
 class _Session:
-    """A client and its queue, both bound to one event loop. down: nobody answered lately, so that nobody is waited for again."""
+    """A client and its queue, both bound to one event loop.
+
+    down: nobody answered lately, so that nobody is waited for again. resume: loop time before which nothing is sent, because the
+    server was asked too often; pause: seconds that the last such break took.
+    """
 
     loop: asyncio.AbstractEventLoop
     client: openai.AsyncOpenAI
     places: asyncio.Semaphore
     down: bool = False
+    resume: float = 0.0
+    pause: float = 0.0
 
 
 class ServerModel:
@@ -201,9 +209,8 @@ class ServerModel:
         model = request["model"]
         try:
             async with session.places:
-                client = session.client.with_options(max_retries=0) if session.down else session.client
-                reply = await client.chat.completions.create(**request)
-            session.down = False
+                reply = await self._send(request, session)
+            session.down, session.pause = False, 0.0
         except openai.APITimeoutError as error:
             raise ModelError(
                 f"{self._base_url}: no reply from {model} within {self._timeout:g} s, tried {_RETRIES + 1} times. "
@@ -229,6 +236,26 @@ class ServerModel:
         if not isinstance(reply, ChatCompletion) or getattr(first, "message", None) is None:
             raise self._nonsense(str(reply))
         return reply
+
+    async def _send(self, request: dict[str, Any], session: _Session) -> ChatCompletion:
+        """Send; where the SDK's own retries do not help against a limit, all wait, as long as a server that hangs is waited for.
+
+        The SDK minds what the server says of when to come back; a budget that is used up is no matter of waiting.
+        """
+        patience = session.loop.time() + (0 if session.down else self._timeout * (_RETRIES + 1))
+        while True:
+            while (wait := session.resume - session.loop.time()) > 0:
+                await asyncio.sleep(wait * (1 + random.random() / 2))  # not all at once
+            client = session.client.with_options(max_retries=0) if session.down else session.client
+            try:
+                return await client.chat.completions.create(**request)
+            except openai.RateLimitError as error:
+                if error.code == "insufficient_quota" or session.loop.time() > patience:
+                    session.down = True
+                    raise
+                if session.resume < session.loop.time():  # else another request has called the break
+                    session.pause = min(_LONGEST_PAUSE_S, 2 * session.pause or _PAUSE_S)
+                    session.resume = session.loop.time() + session.pause
 
     def _nonsense(self, found: str) -> ModelError:
         return ModelError(

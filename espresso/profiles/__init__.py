@@ -28,9 +28,10 @@ class LocalRole(Record):
     """A model in this process, on the transformers library.
 
     model: hub name, or a folder: one that starts with "./" is relative to the profile's file. adapters: name -> the same of a
-    LoRA adapter; a reasoner's "evidence" and "answer" are its two stages. context_length: tokens, where less than the model's own
-    is wanted. download: size in words ("4.3 GB"). Where it is served, context_length must be said, and so must picture_tokens,
-    the most that one picture of the profile's frame size becomes; cache_gb: what the server may take for keys and values.
+    LoRA adapter; a reasoner's "evidence" and "answer" are its two stages, "judge" is a judge's. context_length: tokens, where
+    less than the model's own is wanted. download: size in words ("4.3 GB"). Where it is served, context_length must be said, and
+    so must picture_tokens, the most that one picture of the profile's frame size becomes; cache_gb: what the server may take for
+    keys and values.
     """
 
     backend: Literal["transformers"]
@@ -48,6 +49,7 @@ class ServerRole(Record):
     adapters: name -> the model name under which the server offers base and adapter together. context_length: tokens the server
     allows. picture_tokens: the most that one picture of the profile's frame size becomes. timeout: seconds for one try.
     concurrency: requests under way at once. weights: hub name or folder of what is served, to tell what an answer costs.
+    price_in, price_out: dollars a million tokens, read and written, where the service is paid.
     """
 
     backend: Literal["openai"]
@@ -60,6 +62,8 @@ class ServerRole(Record):
     timeout: float = Field(default=120.0, gt=0)
     concurrency: int = Field(default=16, gt=0)
     weights: str | None = None
+    price_in: float | None = Field(default=None, ge=0)
+    price_out: float | None = Field(default=None, ge=0)
 
 
 Role = Annotated[LocalRole | ServerRole, Field(discriminator="backend")]
@@ -156,7 +160,7 @@ def shared(profile: Profile) -> dict[str, LocalRole | ServerRole]:
 
 def bare(role: LocalRole | ServerRole) -> str:
     """What two roles must have in common to share a model."""
-    return role.model_dump_json(exclude={"adapters"})
+    return role.model_dump_json(exclude={"adapters", "price_in", "price_out"})
 
 
 def served(profile: Profile, address: str) -> Profile:
