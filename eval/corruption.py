@@ -1,4 +1,4 @@
-"""Answers of the world spoilt in known ways and by degree, each with the scores it deserves: what a judge is trained and tried on.
+"""Answers of the world spoilt in known ways and by degree, each with the scores it deserves, to train and try judges on.
 
 `versions` gives a question's reference, a paraphrase of it, and what goes wrong with answers:
 
@@ -119,7 +119,7 @@ _BEFORE = 0.25
 _DEMANDED = (10, 10, 10, 10, 9, 9, 8, 1)
 """Scores that an answer asks for: good ones mostly; one that asks for a bad one is worth no less."""
 _FAMILIES = {word: tuple(family) for family in (COLOURS, SHAPES, VEHICLES) for word in family}
-_SILENT = frozenset("the a it is and then to from of in".split())
+_SILENT = frozenset(["the", "a", "it", "is", "and", "then", "to", "from", "of", "in"])
 _THING = re.compile(rf"the ({'|'.join(COLOURS)}) \w+")
 
 

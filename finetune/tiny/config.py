@@ -11,19 +11,20 @@ from pydantic import BaseModel, ConfigDict
 class TinyConfig(BaseModel):
     """How one tiny model is built and trained.
 
-    role: `vlm` (captioner and base of the reasoner in one Qwen2-VL) or `selector` (a Qwen2 text model). batches: how many to
-    learn from; processes of one run share them, each step takes one a process. start: folder of a finished model to go on
+    role: `vlm` (captioner and base of the reasoner in one Qwen2-VL), `selector` or `judge` (Qwen2 text models). batches: how many
+    to learn from; processes of one run share them, each step takes one a process. start: folder of a finished model to go on
     from, with another seed for other batches; None starts from random weights. tower: folder of a model whose vision tower is
     taken over and stays as it is, as LLaVA's does. reports_after: share of the batches that come before reports from
     pictures. prompt_weight: how much the prompt's own words count in the loss beside the reply: a reply holds a handful of
     telling tokens, that a name in the question comes again in a caption is learnt from the prompt far sooner. noise: share of
-    a caption's words shown wrongly, see `finetune.tiny.data.misled`. Sizes are those of the architecture's own config; the
+    a caption's words shown wrongly, see `finetune.tiny.data.misled`. comparing: share of the judge's batches that come first and
+    only compare, see `finetune.tiny.judgements.JudgeBatches`. Sizes are those of the architecture's own config; the
     defaults keep each model under 12 MB as float32 safetensors.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    role: Literal["vlm", "selector"]
+    role: Literal["vlm", "selector", "judge"]
     output: Path
     checkpoints: Path
     start: Path | None = None
@@ -54,3 +55,5 @@ class TinyConfig(BaseModel):
     report_batch: int = 24
     text_batch: int = 48
     selector_batch: int = 24
+    judge_batch: int = 32
+    comparing: float = 0.4
