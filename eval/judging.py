@@ -18,7 +18,7 @@ import numpy as np
 
 import prompts
 from agents.judge import MAX_TOKENS, SAMPLES, TEMPERATURE, Judge
-from agents.many import AT_ONCE, in_order
+from agents.many import AT_ONCE
 from agents.run import Run, Shown
 from espresso import profiles
 from espresso.cache import Cache
@@ -130,7 +130,8 @@ def judge_run(
             known |= {row.id: row for row in asyncio.run(judge_all())}
         finally:
             cache.close()
-    return summary(place, configuration, [(sample, known[sample.id]) for sample in chosen], left_out, prices)
+    rows = [(sample, known[sample.id]) for sample in chosen]
+    return summary(place, configuration, rows, left_out, prices, note=cache.trouble)
 
 
 async def _judge_all(
@@ -141,23 +142,28 @@ async def _judge_all(
     Raises ServerDownError, SpentError, and EspressoError where not one of them could be scored.
     """
     rows: list[Row] = []
+    gate = asyncio.Semaphore(AT_ONCE)
 
     def told() -> Progress:
         return Progress("judging", total - len(left) + len(rows), total, sum(row.verdict is None for row in rows))
 
     async def judged(sample: Sample) -> None:
-        row = await work.row(sample)
+        async with gate:
+            row = await work.row(sample)
         ledger.append(row)
         rows.append(row)
         on_progress(told())
 
     on_progress(told())
     try:
-        async for _ in in_order(left, judged, AT_ONCE):
-            pass
-    except (ServerDownError, SpentError) as error:
-        kept = told().done - told().errors
-        raise type(error)(f"{error} {kept} of {total} verdicts are kept: run the same again to go on.") from None
+        async with asyncio.TaskGroup() as tasks:
+            for sample in left:
+                tasks.create_task(judged(sample))
+    except ExceptionGroup as errors:
+        error, kept = errors.exceptions[0], told().done - told().errors
+        if isinstance(error, ServerDownError | SpentError):
+            raise type(error)(f"{error} {kept} of {total} verdicts are kept: run the same again to go on.") from None
+        raise error from None
     if rows and not any(row.verdict for row in rows):
         raise EspressoError(f"{len(rows)} answers were judged and none could be scored; the last: {rows[-1].error}")
     return rows

@@ -47,12 +47,14 @@ class Summary(Record):
     cached (replies that cost nothing); tokens_in, tokens_out and, where prices are known, dollars. For each criterion its mean in
     the paper's 0 to 100 (`logic`) with its 95 % interval, clustered by video (`logic_low`, `logic_high`), the same as given, 1 to
     10 (`logic_raw`), and Krippendorff's alpha between the samples of an answer (`logic_agreement`). unscored: id -> the reason.
+    note: what did not go as planned.
     """
 
     folder: str
     configuration: Judging
     metrics: Metrics
     unscored: dict[str, str]
+    note: str | None = None
 
 
 def verdicts_in(folder: Path) -> dict[str, Verdict]:
@@ -68,7 +70,12 @@ def judging_in(folder: Path) -> Judging | None:
 
 
 def summary(
-    folder: Path, configuration: Judging, rows: Sequence[tuple[Sample, Row]], left_out: int, prices: Prices | None
+    folder: Path,
+    configuration: Judging,
+    rows: Sequence[tuple[Sample, Row]],
+    left_out: int,
+    prices: Prices | None,
+    note: str | None,
 ) -> Summary:
     """Sum up what a judging gave, of one answer or more."""
     tokens = Tokens(sum(row.tokens_in for _, row in rows), sum(row.tokens_out for _, row in rows))
@@ -86,7 +93,7 @@ def summary(
     }
     scored = [(sample, row.verdict) for sample, row in rows if row.verdict]
     metrics = counts | columns(scored) | _agreements([row for _, row in rows])
-    return Summary(folder=str(folder), configuration=configuration, metrics=metrics, unscored=unscored)
+    return Summary(folder=str(folder), configuration=configuration, metrics=metrics, unscored=unscored, note=note)
 
 
 def columns(scored: Sequence[tuple[Sample, Verdict]]) -> Metrics:
@@ -95,13 +102,8 @@ def columns(scored: Sequence[tuple[Sample, Verdict]]) -> Metrics:
     found: Metrics = {}
     for name in CRITERIA if scored else ():
         values = [getattr(verdict, name) for _, verdict in scored]
-        low, high = mean_interval(values, videos, within=(1, 10))
-        found |= {
-            name: SCALE * fmean(values),
-            f"{name}_low": SCALE * low,
-            f"{name}_high": SCALE * high,
-            f"{name}_raw": fmean(values),
-        }
+        raw, (low, high) = fmean(values), mean_interval(values, videos, within=(1, 10))
+        found |= {name: SCALE * raw, f"{name}_low": SCALE * low, f"{name}_high": SCALE * high, f"{name}_raw": raw}
     return found
 
 

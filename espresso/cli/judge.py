@@ -88,10 +88,10 @@ def _table(summary: Summary) -> Table:
     for head in HEADS.values():
         table.add_column(head, justify="right")
     table.add_row("0 to 100", *(f"{metrics[name]:.2f}" for name in HEADS), style="bold")
-    table.add_row("95 % interval", *(f"{metrics[f'{name}_low']:.1f} to {metrics[f'{name}_high']:.1f}" for name in HEADS))
+    table.add_row("95 % interval", *(f"{metrics[f'{name}_low']:.1f}–{metrics[f'{name}_high']:.1f}" for name in HEADS))
     table.add_row("1 to 10", *(f"{metrics[f'{name}_raw']:.2f}" for name in HEADS))
     agreements = (metrics[f"{name}_agreement"] for name in HEADS)
-    table.add_row("agreement (alpha)", *("" if alpha is None else f"{alpha:.2f}" for alpha in agreements))
+    table.add_row("agreement", *("" if alpha is None else f"{alpha:.2f}" for alpha in agreements))
     return table
 
 
@@ -105,6 +105,7 @@ def _told(summary: Summary) -> list[str]:
     if len(summary.unscored) > SHOWN:
         lines.append(f"and {len(summary.unscored) - SHOWN} more")
     dollars = "" if metrics["dollars"] is None else f", ${metrics['dollars']:.4g}"
+    lines += [f"note: {summary.note}"] if summary.note else []
     lines.append(f"{metrics['tokens_in']:,} tokens read, {metrics['tokens_out']:,} written{dollars}")
     return [*lines, f"{summary.folder}/verdicts.jsonl"]
 

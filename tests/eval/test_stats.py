@@ -2,9 +2,9 @@
 
 import numpy as np
 import pytest
-from scipy.stats import binomtest, ttest_rel
+from scipy.stats import binomtest, ttest_1samp, ttest_rel
 
-from eval.stats import difference, interval
+from eval.stats import agreement, difference, interval, mean_interval
 
 
 @pytest.mark.parametrize(("right", "n"), [(3, 10), (290, 420), (0, 7), (30, 30)])
@@ -57,3 +57,38 @@ def test_questions_about_one_video_count_as_one_in_a_difference_too():
 def test_runs_that_answer_alike_do_not_differ():
     assert difference([True, False, True], [True, False, True], "abc") == (0, 0, 0, 1)
     assert difference([True, True], [False, False], "aa") == (1, -1, 1, 1)
+
+
+def test_the_interval_of_a_mean_of_unrelated_values_is_the_t_interval():
+    values = np.random.default_rng(0).normal(6, 1.5, 40)
+    known = ttest_1samp(values, 0).confidence_interval(0.95)
+    assert mean_interval(values.tolist(), range(40), within=(1, 10)) == pytest.approx(tuple(known))
+
+
+def test_values_that_go_with_their_video_count_as_one_in_a_mean():
+    values = np.random.default_rng(0).normal(6, 1.5, 40).tolist()
+    alone = mean_interval(values, range(40), within=(1, 10))
+    assert mean_interval([*values, *values], [*range(40), *range(40)], within=(1, 10)) == pytest.approx(alone)
+
+
+def test_a_mean_of_a_single_video_is_anywhere_and_none_leaves_the_scale():
+    assert mean_interval([5, 6], "aa", within=(1, 10)) == (1, 10)
+    assert mean_interval([10, 10, 9], "abc", within=(1, 10))[1] == 10
+
+
+def test_agreement_is_krippendorffs_alpha():
+    assert agreement([[1, 1], [5, 5], [9, 9]]) == 1
+    # The data of Krippendorff's "Computing Krippendorff's Alpha-Reliability", 2011, section C; its interval alpha is .849.
+    nan = None
+    raters = [
+        [1, 2, 3, 3, 2, 1, 4, 1, 2, nan, nan, nan],
+        [1, 2, 3, 3, 2, 2, 4, 1, 2, 5, nan, 3],
+        [nan, 3, 3, 3, 2, 3, 4, 2, 2, 5, 1, nan],
+        [1, 2, 3, 3, 2, 4, 4, 1, 2, 5, 1, nan],
+    ]
+    things = [[value for value in values if value is not None] for values in zip(*raters, strict=True)]
+    assert agreement(things) == pytest.approx(0.849, abs=5e-4)
+
+
+def test_there_is_no_agreement_to_speak_of_without_two_ratings_or_any_difference():
+    assert agreement([[1], [2]]) is agreement([[5, 5], [5, 5]]) is agreement([]) is None

@@ -136,6 +136,25 @@ async def test_busy_and_broken_servers_are_asked_again(serve):
     assert len(asked) == 3
 
 
+async def test_a_server_that_is_asked_too_often_is_given_a_break(serve, monkeypatch):
+    monkeypatch.setattr("espresso.models.server._PAUSE_S", 0.01)
+    url, asked = serve(*[(429, {"error": {"message": "busy"}})] * 10, (200, completion("there")))
+    assert (await model(url).chat(ASKED)).text == "there"
+    assert len(asked) == 11
+
+
+async def test_a_server_that_goes_on_saying_so_is_named_and_not_waited_for_again(serve, monkeypatch):
+    monkeypatch.setattr("espresso.models.server._PAUSE_S", 0.01)
+    url, asked = serve((429, {"error": {"message": "busy"}}))
+    small = model(url, timeout=0.1)
+    with pytest.raises(ModelError, match=r"small failed with status 429: .*busy"):
+        await small.chat(ASKED)
+    asked.clear()
+    with pytest.raises(ModelError, match="429"):
+        await small.chat(ASKED)
+    assert len(asked) == 1
+
+
 async def test_a_server_that_stays_broken_is_named(serve):
     url, _ = serve((500, {"error": {"message": "out of\nmemory"}}))
     with pytest.raises(ModelError, match=rf"{url}: small failed with status 500: .*out of memory"):
