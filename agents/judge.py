@@ -92,13 +92,14 @@ class Preferred(NamedTuple):
     """Which of two answers is better, asked in both orders.
 
     better: the one that both orders prefer; a "tie" where they do not agree (`flipped`) or neither is better; None where a reply
-    could not be read (`faults`).
+    could not be read (`faults`). places: what each order's reply preferred, by the place at which it was shown.
     """
 
     better: Literal["first", "second", "tie"] | None
     flipped: bool
     reasons: tuple[str, ...]
     faults: tuple[str, ...]
+    places: tuple[Literal["first", "second", "tie"], ...] = ()
 
 
 @dataclass(frozen=True)
@@ -174,7 +175,7 @@ class Judge:
         if len(replies) < 2:
             return Preferred(None, False, reasons, tuple(each.fault for each in (there, back) if each.fault))
         one, other = replies[0].better, {"first": "second", "second": "first", "tie": "tie"}[replies[1].better]
-        return Preferred(one if one == other else "tie", one != other, reasons, ())
+        return Preferred(one if one == other else "tie", one != other, reasons, (), tuple(reply.better for reply in replies))
 
     async def _reply(self, name: str, schema: type[Reply], seed: int, inputs: dict[str, Any]) -> _Read[Reply]:
         """Look one reply up, or ask for it, and once more where it cannot be read."""

@@ -217,7 +217,9 @@ def _best(spent: Sequence[Spent]) -> Spent:
 def _print(work: Work, replies: dict[str, Replies], spent: dict[str, tuple[Spent, Spent]]) -> None:
     choices = {side: [nearest(said[each["id"]], each["options"]) for each in work.documents] for side, said in replies.items()}
     rates = {}
-    print(f"\n{'':20} {'accuracy (95 %)':>24} {'samples/s':>10} {'cpu s each':>10} {'start s':>8} {'cpu s':>6} {'all s':>7} {'cpu s':>6}")
+    print(
+        f"\n{'':20} {'accuracy (95 %)':>24} {'samples/s':>10} {'cpu s each':>10} {'start s':>8} {'cpu s':>6} {'all s':>7} {'cpu s':>6}"
+    )
     for side, (start, whole) in spent.items():
         right = [choice == each["answer"] for choice, each in zip(choices[side], work.documents, strict=True)]
         low, high = interval(right, [each["clip"] for each in work.documents])
@@ -233,7 +235,12 @@ def _print(work: Work, replies: dict[str, Replies], spent: dict[str, tuple[Spent
         alike = sum(replies[ours][each["id"]] == replies[side][each["id"]] for each in work.documents)
         chosen = sum(here == there for here, there in zip(choices[ours], choices[side], strict=True))
         print(f"{side}: {alike} of {len(work.documents)} replies are the same word for word, {chosen} choices")
-    for name, number in (("samples/s", 0), ("samples per processor second", 1), ("the whole command", 2), ("its processor time", 3)):
+    for name, number in (
+        ("samples/s", 0),
+        ("samples per processor second", 1),
+        ("the whole command", 2),
+        ("its processor time", 3),
+    ):
         best = max(rates[side][number] for side in others)
         print(f"{name}: {rates[ours][number] / best:.1f} times lmms-eval's best")
 

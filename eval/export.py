@@ -38,7 +38,9 @@ def export(folder: Path, *, frames: int = FRAMES) -> int:
     that cannot be read or where `frames` is no number of frames.
     """
     questions = world.load(folder)
-    seen = {visual: media.sample(media.open(visual), media.uniform(frames)).frames for (visual,) in {q.visuals for q in questions}}
+    seen = {
+        visual: media.sample(media.open(visual), media.uniform(frames)).frames for (visual,) in {q.visuals for q in questions}
+    }
     lines = [json.dumps(_document(question, folder, seen[question.visuals[0]])) + "\n" for question in questions]
     try:
         (folder / DOCUMENTS).write_text("".join(lines))

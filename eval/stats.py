@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Hashable, Sequence
 from math import erfc, sqrt
+from typing import Literal
 
 import krippendorff
 import numpy as np
 from scipy.special import stdtrit
+from scipy.stats import spearmanr
 
 Z = 1.959964
 """Of a 95 % interval."""
@@ -82,10 +84,49 @@ def mean_interval(values: Sequence[float], clusters: Sequence[Hashable], *, with
     return max(within[0], float(numbers.mean()) - half), min(within[1], float(numbers.mean()) + half)
 
 
-def agreement(ratings: Sequence[Sequence[float]]) -> float | None:
-    """Krippendorff's alpha for interval data: 1 where ratings of the same thing are equal, 0 where they agree as by chance.
+RESAMPLED = 1000
+"""Times that questions are drawn again for the interval of a rank correlation."""
 
-    ratings: of each thing, one or more numbers; who gave which does not matter. None where nothing was rated twice, or where all
+
+def rank_correlation(
+    one: Sequence[float], other: Sequence[float], clusters: Sequence[Hashable]
+) -> tuple[float, float, float] | None:
+    """Spearman's rank correlation with its 95 % interval: clusters (questions) are drawn again, a thousand times.
+
+    one, other, clusters: (n,). None where one of the two is the same everywhere or there is a single cluster.
+    Efron, "Bootstrap Methods", 1979; the same draws for the same data.
+    """
+    numbers = np.array([one, other], dtype=float)
+    groups: dict[Hashable, list[int]] = {}
+    for place, cluster in enumerate(clusters):
+        groups.setdefault(cluster, []).append(place)
+    if len(groups) < 2 or (numbers == numbers[:, :1]).all(axis=1).any():
+        return None
+    rng, members, found = np.random.default_rng(0), list(groups.values()), list[float]()
+    for _ in range(RESAMPLED):
+        drawn = np.concatenate([members[place] for place in rng.integers(len(members), size=len(members))])
+        if not (numbers[:, drawn] == numbers[:, drawn[:1]]).all(axis=1).any():
+            found.append(float(spearmanr(*numbers[:, drawn]).statistic))
+    low, high = np.percentile(found, [2.5, 97.5])
+    return float(spearmanr(*numbers).statistic), float(low), float(high)
+
+
+def kappa(one: Sequence[Hashable], other: Sequence[Hashable]) -> float | None:
+    """Cohen's kappa of two raters' labels, (n,) each: 1 where they are equal, 0 where they agree as by chance.
+
+    None where chance alone would make them equal. Cohen, "A Coefficient of Agreement for Nominal Scales", 1960.
+    """
+    n = len(one)
+    seen = sum(a == b for a, b in zip(one, other, strict=True)) / n
+    chance = sum(list(one).count(label) * list(other).count(label) for label in set(one)) / n**2
+    return (seen - chance) / (1 - chance) if chance < 1 else None
+
+
+def agreement(ratings: Sequence[Sequence[float]], level: Literal["interval", "nominal"] = "interval") -> float | None:
+    """Krippendorff's alpha: 1 where ratings of the same thing are equal, 0 where they agree as by chance.
+
+    ratings: of each thing, one or more numbers; who gave which does not matter. level: "nominal" where numbers stand for labels.
+    None where nothing was rated twice, or where all
     numbers are the same, so that chance would agree as well. Krippendorff, "Content Analysis", 2018, chapter 12.
     """
     rated = [list(numbers) for numbers in ratings if len(numbers) > 1]
@@ -93,4 +134,4 @@ def agreement(ratings: Sequence[Sequence[float]]) -> float | None:
         return None
     most = max(map(len, rated))
     table = np.array([numbers + [np.nan] * (most - len(numbers)) for numbers in rated])
-    return float(krippendorff.alpha(reliability_data=table.T, level_of_measurement="interval"))
+    return float(krippendorff.alpha(reliability_data=table.T, level_of_measurement=level))

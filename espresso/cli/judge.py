@@ -1,4 +1,4 @@
-"""`espresso judge run runs/world-test-tiny-selector-420 --profile api`: subjective scores."""
+"""`espresso judge run runs/world-test-tiny-selector-420 --profile api`: subjective scores; `audit`: how far to trust them."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ import typer
 if TYPE_CHECKING:
     from rich.table import Table
 
+    from eval.audit_page import Table as Finding
     from eval.judging import Estimate, Progress, Summary
 
 HEADS = {"logic": "Log.", "factuality": "Fac.", "accuracy": "Acc.", "conciseness": "Con.", "overall": "Overall"}
@@ -107,3 +108,55 @@ def _told(summary: Summary) -> list[str]:
     lines += [f"note: {summary.note}"] if summary.note else []
     lines.append(f"{metrics['tokens_in']:,} tokens read, {metrics['tokens_out']:,} written{dollars}")
     return [*lines, f"{summary.folder}/verdicts.jsonl"]
+
+
+@app.command()
+def audit(
+    *,
+    profile: str | None = typer.Option(None, help="Whose judge: a name or a TOML file, else ESPRESSO_PROFILE, else tiny."),
+    questions: int = typer.Option(40, help="Questions of the world's test split; each gives some twenty-five answers."),
+    samples: int = typer.Option(3, help="How often the judge is asked about an answer; the median counts."),
+    temperature: float = typer.Option(0.7, min=0.0, help="Of its replies."),
+    answers: Path | None = typer.Option(None, help="The folder of a run of the world: does the judge prefer its answers?"),
+    labels: list[Path] = typer.Option([], help="People's preferences: PandaLM's test set or FairEval's review. May be repeated."),
+    out: Path | None = typer.Option(None, help="Where audit.json and audit.html go, else ./audits/JUDGE."),
+    as_json: bool = typer.Option(False, "--json", help="Print one JSON document."),
+) -> None:
+    """Find out how far a judge can be trusted, on answers whose worth is known."""
+    from rich.console import Console
+
+    from espresso.cli import show
+    from eval.audit import audit as find_out
+    from eval.audit_page import tables, write
+
+    with show.progress(lambda progress: "") as on_progress:
+        found = find_out(
+            profile=profile,
+            questions=questions,
+            samples=samples,
+            temperature=temperature,
+            answers=answers,
+            label_files=labels,
+            on_progress=on_progress,
+        )
+    folder = out or Path("audits") / found.judge.replace("/", "-")
+    write(found, folder)
+    if as_json:
+        typer.echo(found.model_dump_json(indent=2))
+        return
+    console = Console()
+    console.print(f"{found.judge}: {found.answers} answers to {found.questions} questions, {found.unscored} unscored")
+    for each in tables(found):
+        console.print(_finding(each))
+    console.print(f"{folder}/audit.html", soft_wrap=True, highlight=False)
+
+
+def _finding(finding: Finding) -> Table:
+    from rich.table import Table
+
+    table = Table(*finding.head, title=finding.title, caption=finding.about, title_justify="left", caption_justify="left")
+    for column in table.columns[1:]:
+        column.justify = "right" if len(finding.head) > 2 else "left"
+    for row in finding.rows:
+        table.add_row(*row)
+    return table

@@ -40,7 +40,7 @@ HOST = "localhost"
 STOPPED_WITHIN_S = 20.0
 LOOK_EVERY_S = 0.25
 ONE_PICTURE = ("captioner",)
-TEXT_ONLY = ("selector",)
+TEXT_ONLY = frozenset({"selector", "judge"})
 RANKS = (8, 16, 32, 64, 128, 256, 320, 512)
 WORKER = "espresso.models.vllm_worker.ForkedWorker"
 
@@ -84,7 +84,7 @@ def _server(model: LocalRole, roles: tuple[str, ...], port: int) -> Server:
     ]
     if not torch.cuda.is_available():
         arguments += ["--enforce-eager", "--dtype", str(best_dtype()).removeprefix("torch."), "--worker-cls", WORKER]
-    if roles != TEXT_ONLY:
+    if not TEXT_ONLY.issuperset(roles):
         pictures = 1 if roles == ONE_PICTURE else max(1, context // picture)
         arguments += ["--limit-mm-per-prompt", f'{{"image": {pictures}}}']
     if model.adapters:
@@ -172,7 +172,7 @@ async def _warm(servers: Sequence[Server]) -> None:
     asked = Message("user", ("Hello",))
     seen = Message("user", (Picture(np.zeros((64, 64, 3), np.uint8)), "Hello"))
     models = [ServerModel(server.models[0], base_url=server.base_url, context_length=1, picture_tokens=1) for server in servers]
-    sights = [asked if server.roles == TEXT_ONLY else seen for server in servers]
+    sights = [asked if TEXT_ONLY.issuperset(server.roles) else seen for server in servers]
     try:
         await asyncio.gather(*(model.chat([sight], max_tokens=1) for model, sight in zip(models, sights, strict=True)))
     finally:

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
-from typing import Any
+from itertools import chain
+from pathlib import Path
+from typing import Any, cast
 
 import torch
 from tokenizers import Regex, Tokenizer, decoders, models, pre_tokenizers, trainers
@@ -22,8 +24,11 @@ from transformers import (
 from transformers.models.qwen2.tokenization_qwen2 import PRETOKENIZE_REGEX
 
 from espresso.world import story
+from finetune.tiny import judgements
 from finetune.tiny.config import TinyConfig
 
+SEE = ("vlm", "captioner")
+"""Roles whose models look at pictures; the others read text alone."""
 SPECIALS = ("<|endoftext|>", "<|im_start|>", "<|im_end|>", "<|vision_start|>", "<|vision_end|>", "<|image_pad|>", "<|video_pad|>")
 CHAT_TEMPLATE = (
     "{%- for message in messages -%}{{ '<|im_start|>' + message.role + '\n' }}"
@@ -45,8 +50,11 @@ def words() -> Iterator[str]:
         yield 'nothing happens\nuser\nassistant\nsystem\ncaption\nanswer\n{"frames":[1,2]}'
 
 
-def tokenizer(vocabulary: int) -> Qwen2Tokenizer:
-    """Byte-level BPE with Qwen's pre-tokenization: any text can be written, the world's words are mostly one token each."""
+def tokenizer(config: TinyConfig) -> Qwen2Tokenizer:
+    """Byte-level BPE with Qwen's pre-tokenization: any text can be written, the world's words are mostly one token each.
+
+    The judge reads and writes words that are not the world's, and has a vocabulary of its own.
+    """
     trained = Tokenizer(models.BPE())
     trained.pre_tokenizer = pre_tokenizers.Sequence(
         [
@@ -56,9 +64,9 @@ def tokenizer(vocabulary: int) -> Qwen2Tokenizer:
     )
     trained.decoder = decoders.ByteLevel()
     trainer = trainers.BpeTrainer(
-        vocab_size=vocabulary - len(SPECIALS), initial_alphabet=pre_tokenizers.ByteLevel.alphabet(), show_progress=False
+        vocab_size=config.vocabulary - len(SPECIALS), initial_alphabet=pre_tokenizers.ByteLevel.alphabet(), show_progress=False
     )
-    trained.train_from_iterator(words(), trainer)
+    trained.train_from_iterator(chain(words(), judgements.words() if config.role == "judge" else ()), trainer)
     made = json.loads(trained.to_str())["model"]
     merges: Any = [tuple(merge) for merge in made["merges"]]
     tokens = Qwen2Tokenizer(vocab=made["vocab"], merges=merges, eos_token="<|im_end|>")
@@ -71,7 +79,7 @@ def processor(config: TinyConfig) -> Qwen2VLProcessor:
     """Pictures of any size become `image_size` squares' worth of 14-pixel patches, two by two a token."""
     pixels = config.image_size**2
     images = Qwen2VLImageProcessor(patch_size=14, merge_size=2, size={"shortest_edge": pixels, "longest_edge": pixels})
-    return Qwen2VLProcessor(images, tokenizer(config.vocabulary), Qwen2VLVideoProcessor(), chat_template=CHAT_TEMPLATE)
+    return Qwen2VLProcessor(images, tokenizer(config), Qwen2VLVideoProcessor(), chat_template=CHAT_TEMPLATE)
 
 
 def build(config: TinyConfig, tokens: Qwen2Tokenizer) -> PreTrainedModel:
@@ -90,7 +98,7 @@ def build(config: TinyConfig, tokens: Qwen2Tokenizer) -> PreTrainedModel:
         "pad_token_id": tokens.convert_tokens_to_ids("<|endoftext|>"),
     }
     rope = {"rope_type": "default", "rope_theta": 10000.0}
-    if config.role == "selector":
+    if config.role not in SEE:
         return _mimetic(Qwen2ForCausalLM(Qwen2Config(**text, rope_parameters=rope)))
     half = config.hidden // config.heads // 2
     rows = half // 4  # time, height and width share the rotary half dimensions, as 16:24:24 of 64 in Qwen2-VL
@@ -111,6 +119,17 @@ def build(config: TinyConfig, tokens: Qwen2Tokenizer) -> PreTrainedModel:
     reading = {**text, "rope_parameters": {**rope, "mrope_section": sections}}
     settings = Qwen2VLConfig(text_config=reading, vision_config=seeing, tie_word_embeddings=True, **special)
     return _mimetic(Qwen2VLForConditionalGeneration(settings))
+
+
+def inherit(model: PreTrainedModel, tokens: Qwen2Tokenizer, start: Path) -> None:
+    """Give a model the weights of a finished one of its sizes; tokens that only one of the two knows stay as they are."""
+    other: Any = type(model).from_pretrained(start)
+    known, weights = Qwen2Tokenizer.from_pretrained(start).get_vocab(), other.state_dict()
+    mine, theirs = zip(*((place, known[token]) for token, place in tokens.get_vocab().items() if token in known), strict=True)
+    embeddings = cast(torch.nn.Embedding, model.get_input_embeddings()).weight.detach()
+    embeddings *= other.get_input_embeddings().weight.std() / embeddings.std()
+    embeddings[list(mine)] = other.get_input_embeddings().weight.detach()[list(theirs)]
+    model.load_state_dict({name: embeddings if len(weight) == len(known) else weight for name, weight in weights.items()})
 
 
 _VISION = ("vision_start", "vision_end")

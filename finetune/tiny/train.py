@@ -20,6 +20,9 @@ from transformers.trainer_utils import get_last_checkpoint
 from finetune.tiny import build, forward
 from finetune.tiny.config import TinyConfig
 from finetune.tiny.data import Batch, SelectorBatches, TinyBatches
+from finetune.tiny.judgements import JudgeBatches
+
+_BATCHES = {"vlm": TinyBatches, "captioner": TinyBatches, "selector": SelectorBatches, "judge": JudgeBatches}
 
 
 class TinyTrainer(Trainer):
@@ -41,11 +44,11 @@ def train(config: TinyConfig) -> Path:
     processor = build.processor(config)
     model = build.build(config, processor.tokenizer)
     if config.start:
-        model = type(model).from_pretrained(config.start)
+        build.inherit(model, processor.tokenizer, config.start)
     if config.tower:
         model.model.visual = type(model).from_pretrained(config.tower).model.visual.requires_grad_(False)
     model.set_attn_implementation("eager")  # its backward is faster than SDPA's on a CPU at these lengths
-    batches: Dataset[Batch] = (SelectorBatches if config.role == "selector" else TinyBatches)(config, processor.tokenizer)
+    batches: Dataset[Batch] = _BATCHES[config.role](config, processor.tokenizer)
     processes = int(os.environ.get("WORLD_SIZE", "1"))
     steps = config.batches // processes
     trainer = TinyTrainer(
@@ -85,7 +88,7 @@ def save(config: TinyConfig, model: PreTrainedModel, processor: Any) -> None:
     parts = config.output.with_name(config.output.name + ".part")
     shutil.rmtree(parts, ignore_errors=True)
     model.save_pretrained(parts)
-    (processor.tokenizer if config.role == "selector" else processor).save_pretrained(parts)
+    (processor if config.role in build.SEE else processor.tokenizer).save_pretrained(parts)
     for card in config.output.glob("README.md"):
         shutil.copy(card, parts)
     shutil.rmtree(config.output, ignore_errors=True)

@@ -22,11 +22,18 @@ def options(server):
 
 
 def test_roles_that_share_a_base_share_a_server():
-    vlm, selector = serving.plan(profiles.load("tiny"), 8000)
+    vlm, selector, judge = serving.plan(profiles.load("tiny"), 8000)
     assert vlm.roles == ("captioner", "reasoner")
-    assert selector.roles == ("selector",)
-    assert [server.base_url for server in (vlm, selector)] == ["http://localhost:8000/v1", "http://localhost:8001/v1"]
-    assert "--limit-mm-per-prompt" not in selector.arguments
+    assert (selector.roles, judge.roles) == (("selector",), ("judge",))
+    assert [server.base_url for server in (vlm, selector, judge)] == [
+        f"http://localhost:{port}/v1" for port in (8000, 8001, 8002)
+    ]
+
+
+def test_models_that_only_read_are_not_offered_pictures():
+    vlm, *readers = serving.plan(profiles.load("tiny"), 8000)
+    assert "--limit-mm-per-prompt" in vlm.arguments
+    assert not any("--limit-mm-per-prompt" in server.arguments for server in readers)
 
 
 def test_a_server_offers_each_adapter_under_its_name_and_takes_what_the_profile_says():

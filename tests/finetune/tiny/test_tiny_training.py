@@ -26,7 +26,7 @@ SMALL = {
     "vision_heads": 2,
     "vision_depth": 1,
 }
-BATCHES = {"caption_batch": 4, "text_batch": 4, "report_batch": 4, "selector_batch": 4}
+BATCHES = {"caption_batch": 4, "text_batch": 4, "report_batch": 4, "selector_batch": 4, "judge_batch": 4}
 
 
 def config(tmp_path, role="vlm", **changes):
@@ -149,7 +149,10 @@ def test_any_text_can_be_written(processor):
     assert processor.tokenizer.decode(processor.tokenizer(text)["input_ids"]) == text
 
 
-@pytest.mark.parametrize(("role", "loader"), [("vlm", AutoModelForImageTextToText), ("selector", AutoModelForCausalLM)])
+@pytest.mark.parametrize(
+    ("role", "loader"),
+    [("vlm", AutoModelForImageTextToText), ("selector", AutoModelForCausalLM), ("judge", AutoModelForCausalLM)],
+)
 def test_a_short_run_leaves_a_folder_that_transformers_loads(tmp_path, role, loader):
     folder = train(config(tmp_path, role))
     assert loader.from_pretrained(folder).num_parameters() > 0

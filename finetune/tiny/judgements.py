@@ -1,0 +1,127 @@
+"""Training batches for the tiny judge: answers spoilt in known ways, and what is to be said of them.
+
+A row is the judge's prompt and its reply, the JSON of `agents.judge.Judgement`: the scores that `eval.corruption` derives from
+the truth, each with a sentence that says what is wrong. Questions, things and wordings are the train split's.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+import numpy as np
+import torch
+from torch.utils.data import Dataset
+from transformers import Qwen2Tokenizer
+
+import prompts
+from agents.judge import CRITERIA, Criterion, Judgement
+from espresso.models.chat import Message
+from espresso.world import questions_of, story
+from eval import corruption
+from eval.corruption import Version
+from finetune.tiny.config import TinyConfig
+from finetune.tiny.data import TRAIN_STORIES, Batch, Row, collate
+
+REASONS: dict[corruption.Kind, str] = {
+    "right": "right",
+    "wrong thing": "not what happened",
+    "wrong option": "not what happened",
+    "wrong order": "not the right order",
+    "invented event": "not all of it happened",
+    "hedging": "left open",
+    "rambling": "goes on and on",
+    "off topic": "not about this",
+}
+"""What is said of a criterion that suffers; of one that does not, that it is right."""
+PER_QUESTION = 4
+"""Answers to one question in a batch: what tells them apart is what is to be learnt."""
+INJECTED = 0.35
+"""Share of answers that say something to their judge."""
+PLAIN = ("right", "wrong thing", "wrong option", "wrong order")
+"""What only a look at the reference tells apart."""
+_WEIGHTS = {"right": 3.0, "wrong thing": 2.0, "wrong option": 1.0, "wrong order": 1.5}
+
+
+def judgement(version: Version) -> Judgement:
+    """The reply that an answer deserves."""
+    scores = {name: getattr(version.verdict, name) for name in CRITERIA}
+    said = {name: REASONS[version.kind] if score < 10 else REASONS["right"] for name, score in scores.items()}
+    return Judgement(**{name: Criterion(reason=said[name], score=score) for name, score in scores.items()})
+
+
+def words() -> Iterator[str]:
+    """Text as the judge will read and write it, from the train split."""
+    rng = np.random.default_rng(0)
+    for _, _, version in _drawn(rng, 3000):
+        yield f"A: {version.answer}\njudge"
+        yield judgement(version).model_dump_json()
+
+
+class JudgeBatches(Dataset[Batch]):
+    """Batches for the judge: question, reference and an answer -> its judgement.
+
+    Comparing comes first: for the first batches answers are right or wrong in themselves, with nothing around them by which that
+    could be guessed, and the reply ends with its first criterion. Everything at once was answered from what stands around
+    the answers: after 400 batches "the red star" beside "the red star" was still not what happened (docs/LOG.md).
+    """
+
+    def __init__(self, config: TinyConfig, tokens: Qwen2Tokenizer) -> None:
+        self.config, self.tokens = config, tokens
+
+    def __len__(self) -> int:
+        return self.config.batches
+
+    def __getitem__(self, index: int) -> Batch:
+        rng = np.random.default_rng([self.config.seed, 1, index])
+        plain = index < self.config.batches * self.config.comparing
+        count = self.config.judge_batch * (2 if plain else 1)
+        rows: list[Row] = []
+        for question, reference, version in _drawn(rng, count, plain=plain):
+            prompt = prompts.render(
+                "judge", style="tiny", question=question, reference=reference, answer=version.answer, frames=[]
+            )
+            said = judgement(version).model_dump_json()
+            reply = Message("assistant", (said.partition("},")[0] if plain else said,))
+            rows.append(((*prompt.messages, reply), frozenset()))
+        return marked(collate(rows, self.tokens), self.tokens)
+
+
+def marked(batch: Batch, tokens: Qwen2Tokenizer) -> Batch:
+    """The same batch with each token of an answer marked: 1 where the reference has it too, 0 where it does not.
+
+    What a throw-away head learns of them is to look each word up, many signals a row where the reply has one.
+    """
+    reference, answer = (tokens.encode(line)[0] for line in ("R:", "A:"))
+    marks = torch.full_like(batch["marks"], -100)
+    for row, ids in enumerate(batch["input_ids"].tolist()):
+        start = ids.index(reference)
+        middle = ids.index(answer, start)
+        end = ids.index(tokens.eos_token_id, middle) - 2  # without the line that ends the prompt
+        known = set(ids[start + 2 : middle])
+        marks[row, middle + 2 : end] = torch.tensor([int(token in known) for token in ids[middle + 2 : end]])
+    return batch | {"marks": marks}
+
+
+def _drawn(rng: np.random.Generator, count: int, *, plain: bool = False) -> Iterator[tuple[str, str, Version]]:
+    """Draw so many answers, each with question and reference: several to a question, kinds by weight; all or plain ones alone."""
+    foreign: list[str] = []
+    left = count
+    while left > 0:
+        for question in questions_of(story("train", int(rng.integers(TRAIN_STORIES))), ""):
+            spoilt = corruption.versions(question, foreign, rng, "train")
+            foreign = [*foreign[-9:], str(question.answer)]
+            if plain:
+                spoilt = [version for version in spoilt if version.kind in PLAIN]
+            for version in _pick(rng, spoilt, min(PER_QUESTION, left)):
+                ways = [] if plain else corruption.injected(version, rng, "train")
+                says = ways and rng.random() < INJECTED
+                yield question.text, str(question.answer), ways[rng.integers(len(ways))] if says else version
+                left -= 1
+
+
+def _pick(rng: np.random.Generator, spoilt: Sequence[Version], count: int) -> Iterator[Version]:
+    kinds = sorted({version.kind for version in spoilt})
+    weights = np.array([_WEIGHTS.get(kind, 1.0) for kind in kinds])
+    for kind in rng.choice(kinds, count, p=weights / weights.sum()):
+        alike = [version for version in spoilt if version.kind == kind]
+        yield alike[rng.integers(len(alike))]

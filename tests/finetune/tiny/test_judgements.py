@@ -1,0 +1,70 @@
+"""The tiny judge's training: rows that end in a judgement, marks that say what the reference has, weights taken over."""
+
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from agents.judge import Judgement
+from eval.corruption import Version
+from finetune.tiny import build, judgements
+from finetune.tiny.config import TinyConfig
+from finetune.tiny.train import train
+
+SMALL = {"hidden": 64, "heads": 2, "kv_heads": 1, "layers": 2, "feed_forward": 64, "judge_batch": 8, "selector_batch": 4}
+
+
+def config(tmp_path, role="judge", **changes):
+    places = {"output": tmp_path / role, "checkpoints": tmp_path / "checkpoints" / role}
+    return TinyConfig(role=role, **{**SMALL, **places, "batches": 10, "learning_rate": 1e-3, "threads": 1, **changes})
+
+
+@pytest.fixture(scope="module")
+def tokens(tmp_path_factory):
+    return build.tokenizer(config(tmp_path_factory.mktemp("tokens")))
+
+
+def rows(batch, tokens):
+    """Yield prompt and reply of each row."""
+    for ids, labels, mask in zip(batch["input_ids"], batch["labels"], batch["attention_mask"], strict=True):
+        yield tokens.decode(ids[(labels == -100) & mask.bool()]), tokens.decode(ids[labels != -100]).removesuffix("<|im_end|>")
+
+
+def test_a_row_is_a_judges_prompt_and_a_judgement(tmp_path, tokens):
+    for prompt, reply in rows(judgements.JudgeBatches(config(tmp_path), tokens)[9], tokens):
+        assert Judgement.model_validate_json(reply).model_dump_json() == reply
+        assert [line.split(":")[0] for line in prompt.split("\n")[1:4]] == ["Q", "R", "A"]
+
+
+def test_comparing_comes_first_and_its_replies_end_early(tmp_path, tokens):
+    settings = config(tmp_path)
+    first, last = (list(rows(judgements.JudgeBatches(settings, tokens)[index], tokens)) for index in (0, 9))
+    assert len(first) == 2 * len(last)
+    assert all(reply.startswith('{"logic":{') and "factuality" not in reply for _, reply in first)
+
+
+def test_words_that_the_reference_has_are_marked(tmp_path, tokens):
+    batch = judgements.JudgeBatches(config(tmp_path), tokens)[0]
+    for ids, marks in zip(batch["input_ids"], batch["marks"], strict=True):
+        reference = tokens.decode(ids).split("\nR:")[1].split("\nA:")[0]
+        for token, mark in zip(ids[marks != -100], marks[marks != -100], strict=True):
+            assert bool(mark) == (tokens.decode(token) in reference)
+
+
+def test_a_right_answer_is_right_in_every_respect_and_a_spoilt_one_says_why():
+    right, wrong = judgements.judgement(Version("")), judgements.judgement(Version("", "wrong order", 3))
+    assert {getattr(right, name).reason for name in judgements.CRITERIA} == {"right"}
+    assert wrong.logic.reason == wrong.overall.reason == "not the right order"
+    assert wrong.conciseness.reason == "right"
+
+
+def test_a_start_of_another_role_lends_its_words_and_layers(tmp_path):
+    selector = train(config(tmp_path, "selector", batches=1))
+    settings = config(tmp_path, start=selector)
+    mine = build.tokenizer(settings)
+    model = build.build(settings, mine)
+    build.inherit(model, mine, selector)
+    theirs = load_file(selector / "model.safetensors")
+    assert torch.equal(model.state_dict()["model.norm.weight"], theirs["model.norm.weight"])
+    token = "Ġtriangle"
+    known = build.Qwen2Tokenizer.from_pretrained(selector).get_vocab()[token]
+    assert torch.equal(model.get_input_embeddings().weight[mine.get_vocab()[token]], theirs["model.embed_tokens.weight"][known])
