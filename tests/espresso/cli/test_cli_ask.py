@@ -47,7 +47,7 @@ def test_notes_go_to_standard_error(espresso, clip, profile, monkeypatch, tmp_pa
     (tmp_path / "file").write_text("in the way")
     monkeypatch.setenv("ESPRESSO_CACHE", str(tmp_path / "file"))
     done = espresso("ask", clip, QUESTION, "--profile", profile, "--json")
-    assert "note: the caption cache cannot be used" in done.stderr
+    assert "note: the cache cannot be used" in done.stderr
     assert json.loads(done.stdout)["text"]
     assert espresso("ask", clip, QUESTION, "--profile", profile, "--no-cache").stderr == ""
 
