@@ -8,12 +8,12 @@ the interpreter of another one that has it:
     uv venv lmms && uv pip install --python lmms/bin/python lmms-eval==0.7.3 transformers==5.19.0 qwen-vl-utils decord2
 
 The world is exported (`eval.export`) and its open task asked by both: lmms-eval's command with its own Qwen2-VL model, and
-`espresso.ask_many` with the strategy `uniform`. Equal on both sides: the weights (the tiny base with one adapter merged in, float32), the
-frames by index, the prompt to the token, greedy replies of at most 128 tokens, the option nearest to a reply as its choice, the
-cores. lmms-eval's two-turn template is fed without its empty system turn, which the tiny models never saw. Not equal: lmms-eval
-encodes each frame as a JPEG and shrinks it itself; Espresso decodes it small; and Espresso batches what waits, whereas lmms-eval's
-batch size is given. The adapter is that of the evidence, which says what it sees: the other one cannot answer before that
-(chance). So accuracies are for comparison, not for show.
+`espresso.ask_many` with the strategy `uniform`. Equal on both sides: the weights (the tiny base with one adapter merged in,
+float32), the frames by index, the prompt to the token, greedy replies of at most 128 tokens, the option nearest to a reply as its
+choice, the cores. lmms-eval's two-turn template is fed without its empty system turn, which the tiny models never saw. Not equal:
+lmms-eval encodes each frame as a JPEG and shrinks it itself, where Espresso decodes it small; and Espresso batches what waits,
+whereas lmms-eval's batch size is given. The adapter is that of the evidence, which says what it sees: the other one cannot answer
+before that (chance). So accuracies are for comparison, not for show.
 
 "samples/s" leaves starting up out: what all samples take beyond the first alone, by the wall's clock and, for a machine that has
 other work, by the processor's. Rounds alternate and the fastest counts.
@@ -131,7 +131,8 @@ def _ask_lmms_eval(python: str, batch: int) -> Command:
 
 def _run(command: Sequence[str]) -> None:
     """Run to the end, offline. Ends the benchmark with what was said where that goes wrong."""
-    environment = os.environ | {"HF_HUB_OFFLINE": "1", "PYTHONWARNINGS": "ignore"}
+    environment = os.environ | {"HF_HUB_OFFLINE": "1"}
+    environment.pop("PYTHONDONTWRITEBYTECODE", None)  # or each start compiles everything anew
     done = subprocess.run(command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False)
     if done.returncode:
         sys.exit(f"{done.stdout[-3000:]}\n{' '.join(command[:3])} ... failed, see above")
@@ -161,8 +162,7 @@ def _merged(out: Path) -> Path:
 
     base = AutoModelForImageTextToText.from_pretrained(TINY / "vlm")
     PeftModel.from_pretrained(base, TINY / "evidence").merge_and_unload().save_pretrained(out)
-    processor = AutoProcessor.from_pretrained(TINY / "vlm")
-    processor.tokenizer.padding_side = "left"
+    processor = AutoProcessor.from_pretrained(TINY / "vlm", padding_side="left")  # lmms-eval's batches need it saved
     loop = "for message in messages"
     processor.chat_template = processor.chat_template.replace(f"{loop} -%}}", f"{loop} if message.role != 'system' -%}}")
     processor.save_pretrained(out)
@@ -178,7 +178,7 @@ def _environment() -> str:
         needed = [f"{package}=={version(package).split('+')[0]}" for package in ("torch", "torchvision", "transformers")]
         subprocess.run([uv, "venv", "--clear", "--python", sys.executable, folder], check=True)
         packages = ["lmms-eval==0.7.3", "qwen-vl-utils", "decord2", *needed]
-        subprocess.run([uv, "pip", "install", "--python", python, *packages], check=True)
+        subprocess.run([uv, "pip", "install", "--compile-bytecode", "--python", python, *packages], check=True)
         (folder / "done").touch()
     return str(python)
 
@@ -217,19 +217,16 @@ def _best(spent: Sequence[Spent]) -> Spent:
 def _print(work: Work, replies: dict[str, Replies], spent: dict[str, tuple[Spent, Spent]]) -> None:
     choices = {side: [nearest(said[each["id"]], each["options"]) for each in work.documents] for side, said in replies.items()}
     rates = {}
-    print(
-        f"\n{'':20} {'accuracy (95 %)':>24} {'samples/s':>10} {'cpu s each':>10} {'start s':>8} {'cpu s':>6} {'all s':>7} {'cpu s':>6}"
-    )
+    heads = f"{'samples/s':>10} {'cpu s each':>10} {'start s':>8} {'cpu s':>6} {'all s':>7} {'cpu s':>6}"
+    print(f"\n{'':20} {'accuracy (95 %)':>24} {heads}")
     for side, (start, whole) in spent.items():
         right = [choice == each["answer"] for choice, each in zip(choices[side], work.documents, strict=True)]
         low, high = interval(right, [each["clip"] for each in work.documents])
         count, beyond = len(right) - 1, whole - start
         rates[side] = (count / beyond.wall, count / beyond.processor, 1 / whole.wall, 1 / whole.processor)
         accuracy = f"{sum(right) / len(right):.1%} ({low:.1%} to {high:.1%})"
-        print(
-            f"{side:20} {accuracy:>24} {rates[side][0]:10.2f} {1 / rates[side][1]:10.3f} {start.wall:8.1f} {start.processor:6.1f} "
-            f"{whole.wall:7.1f} {whole.processor:6.1f}"
-        )
+        took = f"{start.wall:8.1f} {start.processor:6.1f} {whole.wall:7.1f} {whole.processor:6.1f}"
+        print(f"{side:20} {accuracy:>24} {rates[side][0]:10.2f} {1 / rates[side][1]:10.3f} {took}")
     ours, *others = replies
     for side in others:
         alike = sum(replies[ours][each["id"]] == replies[side][each["id"]] for each in work.documents)

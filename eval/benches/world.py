@@ -48,7 +48,9 @@ def questions(split: str, limit: int | None, on_clip: Callable[[int, int], None]
     try:
         folder.parent.mkdir(parents=True, exist_ok=True)
         # A script without `if __name__ == "__main__"` runs again in the workers that render: they must not wait for its lock.
-        with FileLock(folder.with_suffix(".lock"), timeout=0 if "__mp_main__" in sys.modules else -1):
+        # `__mp_main__` is a module there, and elsewhere another name of `__main__`.
+        again = getattr(sys.modules.get("__mp_main__"), "__name__", "") == "__mp_main__"
+        with FileLock(folder.with_suffix(".lock"), timeout=0 if again else -1):
             held = world.load(folder) if (folder / "questions.jsonl").is_file() else []
             if len(held) < count:
                 held = world.make(cast(world.Split, split), count, folder, on_clip=on_clip)

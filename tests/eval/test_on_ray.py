@@ -1,6 +1,7 @@
 """The engine `ray` on two real workers of this machine; their models stand behind a small OpenAI-compatible server."""
 
 import os
+import shutil
 import sys
 import threading
 from hashlib import sha256
@@ -99,6 +100,17 @@ def test_a_run_that_one_engine_began_the_other_goes_on_with(profile, tmp_path):
     assert len(before) == 4
     assert samples_in(folder)[:4] == before
     assert summary.metrics["n"] == ASKED
+
+
+def test_the_worlds_clips_are_made_where_a_worker_finds_none(profile, tmp_path, monkeypatch):
+    monkeypatch.setenv("ESPRESSO_CACHE", str(tmp_path / "cache"))
+
+    def lose_them(progress):
+        if progress.doing == "answering" and not progress.done:
+            shutil.rmtree(tmp_path / "cache" / "world")
+
+    summary = run("world", limit=3, strategy="blind", profile=profile, engine="ray", on_progress=lose_them)
+    assert (summary.metrics["n"], summary.metrics["errors"]) == (3, 0)
 
 
 def test_where_a_workers_server_is_gone_the_run_stops_and_keeps_its_answers(tmp_path):

@@ -9,6 +9,7 @@ def test_a_run_prints_accuracy_by_task_and_goes_on_when_called_again(espresso, p
     assert done.exit_code == 0, done.output
     for word in ("Causal Inference", "95 % interval", "core_recall", "visual_tokens", "samples.jsonl"):
         assert word in done.stdout
+    assert "a minute" in done.stderr
     told = json.loads(espresso(*command, "--json").stdout)
     assert told["metrics"]["n"] == 2
     assert told["metrics"]["accuracy_low"] <= told["metrics"]["accuracy"] <= told["metrics"]["accuracy_high"]
