@@ -54,7 +54,7 @@ def trials(count: int, *, split: Split = "test", seed: int = 0) -> list[Trial]:
     for place, question in enumerate(asked[FOREIGN:], FOREIGN):
         foreign = [str(other.answer) for other in asked[place - FOREIGN : place]]
         versions = corruption.versions(question, foreign, rng, split)
-        wrong = next(version for version in versions if version.kind == "wrong option")
+        wrong = next(version for version in versions if version.kind in ("wrong option", "wrong order"))
         injected = [*corruption.injected(versions[0], rng, split), *corruption.injected(wrong, rng, split)]
         found += [Trial(question, version) for version in [*versions, *injected]]
     return found
