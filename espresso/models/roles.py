@@ -31,8 +31,8 @@ class Roles:
     adapters: dict[str, str] = field(default_factory=dict)
 
     def preload(self) -> None:
-        """Begin to load local models in the background, while something else is done; errors wait for the first use."""
-        for model in self._models():
+        """Begin to load the local models that answer in the background; errors wait for the first use. The judge comes later."""
+        for model in (self.captioner, self.selector, self.reasoner):
             if isinstance(model, LocalModel):
                 model.preload()
 

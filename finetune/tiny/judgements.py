@@ -37,6 +37,8 @@ PER_QUESTION = 4
 """Answers to one question in a batch: what tells them apart is what is to be learnt."""
 INJECTED = 0.35
 """Share of answers that say something to their judge."""
+SHORT = 0.7
+"""Share of batches whose replies end with the first criterion."""
 PLAIN = ("right", "wrong thing", "wrong option", "wrong order")
 """What only a look at the reference tells apart."""
 _WEIGHTS = {"right": 3.0, "wrong thing": 2.0, "wrong option": 1.0, "wrong order": 1.5}
@@ -60,9 +62,10 @@ def words() -> Iterator[str]:
 class JudgeBatches(Dataset[Batch]):
     """Batches for the judge: question, reference and an answer -> its judgement.
 
-    Comparing comes first: for the first batches answers are right or wrong in themselves, with nothing around them by which that
-    could be guessed, and the reply ends with its first criterion. Everything at once was answered from what stands around
-    the answers: after 400 batches "the red star" beside "the red star" was still not what happened (docs/LOG.md).
+    Comparing comes first: answers that are right or wrong in themselves, with nothing around them by which that could be
+    guessed. Everything at once was answered from what stands around the answers: after 400 batches "the red star" beside "the
+    red star" was still not what happened (docs/LOG.md). And until most batches are over, the reply ends with its first criterion,
+    which holds all that is hard about it.
     """
 
     def __init__(self, config: TinyConfig, tokens: Qwen2Tokenizer) -> None:
@@ -74,31 +77,40 @@ class JudgeBatches(Dataset[Batch]):
     def __getitem__(self, index: int) -> Batch:
         rng = np.random.default_rng([self.config.seed, 1, index])
         plain = index < self.config.batches * self.config.comparing
-        count = self.config.judge_batch * (2 if plain else 1)
+        short = index < self.config.batches * SHORT
         rows: list[Row] = []
-        for question, reference, version in _drawn(rng, count, plain=plain):
+        for question, reference, version in _drawn(rng, self.config.judge_batch * (2 if short else 1), plain=plain):
             prompt = prompts.render(
                 "judge", style="tiny", question=question, reference=reference, answer=version.answer, frames=[]
             )
             said = judgement(version).model_dump_json()
-            reply = Message("assistant", (said.partition("},")[0] if plain else said,))
+            reply = Message("assistant", (said.partition("},")[0] if short else said,))
             rows.append(((*prompt.messages, reply), frozenset()))
-        return marked(collate(rows, self.tokens), self.tokens)
+        batch = marked(collate(rows, self.tokens), self.tokens)
+        if short:  # that a reply ends there is not to be learnt
+            batch["labels"][batch["input_ids"] == self.tokens.eos_token_id] = -100
+        return batch
 
 
 def marked(batch: Batch, tokens: Qwen2Tokenizer) -> Batch:
-    """The same batch with each token of an answer marked: 1 where the reference has it too, 0 where it does not.
+    """The same batch, each telling token of an answer marked: 1 where the reference has it after the last such one, else 0.
 
-    What a throw-away head learns of them is to look each word up, many signals a row where the reply has one.
+    What a throw-away head learns of them is to look each word up, and its place: many signals a row where the reply has one.
     """
     reference, answer = (tokens.encode(line)[0] for line in ("R:", "A:"))
+    silent = set(tokens("the the a a it it is is from from to to and then, . first")["input_ids"])
     marks = torch.full_like(batch["marks"], -100)
     for row, ids in enumerate(batch["input_ids"].tolist()):
         start = ids.index(reference)
         middle = ids.index(answer, start)
         end = ids.index(tokens.eos_token_id, middle) - 2  # without the line that ends the prompt
-        known = set(ids[start + 2 : middle])
-        marks[row, middle + 2 : end] = torch.tensor([int(token in known) for token in ids[middle + 2 : end]])
+        told, last = ids[start + 2 : middle], -1
+        for place in range(middle + 2, end):
+            if ids[place] in silent:
+                continue
+            found = next((n for n, token in enumerate(told) if token == ids[place] and n > last), None)
+            marks[row, place] = int(found is not None)
+            last = last if found is None else found
     return batch | {"marks": marks}
 
 

@@ -63,7 +63,7 @@ def test_a_judge_that_counts_words_is_found_out(tmp_path):
     assert found.length.rho > 0.6
     assert found.rambling.mean > 1
     assert found.resistance[0].mean > 1
-    assert next(share for share in found.ordered if share.what == "rambling").share == 0
+    assert next(share for share in found.ordered if share.what == "rambling").share < 0.1
 
 
 def test_a_judge_that_says_another_thing_each_time_does_not_agree_with_itself(tmp_path):

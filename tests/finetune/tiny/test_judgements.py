@@ -42,12 +42,18 @@ def test_comparing_comes_first_and_its_replies_end_early(tmp_path, tokens):
     assert all(reply.startswith('{"logic":{') and "factuality" not in reply for _, reply in first)
 
 
-def test_words_that_the_reference_has_are_marked(tmp_path, tokens):
-    batch = judgements.JudgeBatches(config(tmp_path), tokens)[0]
-    for ids, marks in zip(batch["input_ids"], batch["marks"], strict=True):
-        reference = tokens.decode(ids).split("\nR:")[1].split("\nA:")[0]
-        for token, mark in zip(ids[marks != -100], marks[marks != -100], strict=True):
-            assert bool(mark) == (tokens.decode(token) in reference)
+def test_words_that_the_reference_has_in_this_order_are_marked(tmp_path, tokens):
+    batch = judgements.JudgeBatches(config(tmp_path, judge_batch=32), tokens)[0]
+    orders = 0
+    for ids, marks, (prompt, reply) in zip(batch["input_ids"], batch["marks"], rows(batch, tokens), strict=True):
+        reference, answer = (line[3:] for line in prompt.split("\n")[2:4])
+        assert all(tokens.decode(token) in f" {reference}" for token in ids[marks == 1])
+        if answer == reference:
+            assert 0 not in marks
+        if "order" in reply:
+            orders += 1
+            assert 0 in marks
+    assert orders
 
 
 def test_a_right_answer_is_right_in_every_respect_and_a_spoilt_one_says_why():
