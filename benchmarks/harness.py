@@ -1,22 +1,26 @@
 """Espresso beside lmms-eval on the same work: accuracy, agreement, samples a second.
 
-    uv run python -m benchmarks.harness [--limit 60] [--frames 4] [--batches 1 8] [--rounds 2] [--python PATH]
+    uv run python -m benchmarks.harness [--limit 120] [--frames 4] [--batches 1 32] [--rounds 2] [--python PATH]
 
-lmms-eval gets an environment of its own in the cache folder, made once with uv (torch and transformers as here); --python names
-the interpreter of another one that has it:
+lmms-eval gets an environment of its own in the cache folder, made once with uv, with the torch and transformers of this one.
+--python names the interpreter of another environment that has it, such as
 
     uv venv lmms && uv pip install --python lmms/bin/python lmms-eval==0.7.3 transformers==5.19.0 qwen-vl-utils decord2
 
-The world is exported (`eval.export`) and its open task asked by both: lmms-eval's command with its own Qwen2-VL model, and
-`espresso.ask_many` with the strategy `uniform`. Equal on both sides: the weights (the tiny base with one adapter merged in,
-float32), the frames by index, the prompt to the token, greedy replies of at most 128 tokens, the option nearest to a reply as its
-choice, the cores. lmms-eval's two-turn template is fed without its empty system turn, which the tiny models never saw. Not equal:
-lmms-eval encodes each frame as a JPEG and shrinks it itself, where Espresso decodes it small; and Espresso batches what waits,
-whereas lmms-eval's batch size is given. The adapter is that of the evidence, which says what it sees: the other one cannot answer
-before that (chance). So accuracies are for comparison, not for show.
+The test split is exported (`eval.export`) and its open task asked by both, each in a process of its own: by lmms-eval's command
+with its own Qwen2-VL model, and by `espresso.ask_many` with the strategy `uniform`.
 
-"samples/s" leaves starting up out: what all samples take beyond the first alone, by the wall's clock and, for a machine that has
-other work, by the processor's. Rounds alternate and the fastest counts.
+Equal: the weights (the tiny base with the evidence adapter merged in, float32), the questions, the frames by index, the prompt to
+the token (the copy's chat template leaves out the system turn that lmms-eval always adds), greedy replies of at most 128 tokens,
+the option nearest to a reply as the choice, cores and threads. The evidence adapter, because the answer adapter is at chance
+without evidence; accuracies are here to be compared, not to be proud of.
+
+Not equal: lmms-eval's model encodes each frame as a JPEG and shrinks it then, Espresso decodes it small, so that pixels differ a
+little; Espresso batches whatever waits, lmms-eval as many as --batches says. 1 is its default; its Qwen2-VL thins the frames of a
+batch's first video alone, so larger batches suit tasks of pictures, as this one.
+
+"samples/s" is what all samples but one take beyond a run of one, which is "start". A machine that has other work is slow by the
+wall's clock; the processor's is beside it. Rounds alternate and the fastest counts.
 """
 
 from __future__ import annotations
@@ -43,19 +47,16 @@ from eval.export import DOCUMENTS, export
 from eval.lmms_eval_task.utils import nearest
 from eval.stats import interval
 
-TINY = Path("espresso/profiles/tiny").absolute()
+LMMS_EVAL = "0.7.3"
+TINY = Path(profiles.__file__).parent / "tiny"
 SIDE = 112
 """Pixels of a frame, as in the profile `tiny`."""
-OURS = "import sys; from benchmarks.harness import ours; ours(*sys.argv[1:])"
 
-
-@dataclass(frozen=True)
-class Work:
-    """What both are given. folder: the exported world; model: weights; documents: its questions, as many as are asked."""
-
-    folder: Path
-    model: Path
-    documents: Sequence[dict[str, Any]]
+Document = dict[str, Any]
+Replies = dict[str, str]
+"""By the question's id."""
+Ask = Callable[[int, Path], Replies]
+"""Ask the first so many questions in a process of its own, given an empty folder to write to."""
 
 
 @dataclass(frozen=True)
@@ -65,66 +66,66 @@ class Spent:
     wall: float
     processor: float
 
-    def __sub__(self, other: Spent) -> Spent:
-        return Spent(self.wall - other.wall, self.processor - other.processor)
+
+@dataclass(frozen=True)
+class Side:
+    """What one of the two did. start: asking one question; whole: asking all; the least of the rounds."""
+
+    replies: Replies
+    start: Spent
+    whole: Spent
+
+    @property
+    def each(self) -> Spent:
+        """Spent on a question, starting up left out."""
+        more = len(self.replies) - 1
+        return Spent((self.whole.wall - self.start.wall) / more, (self.whole.processor - self.start.processor) / more)
+
+    def choices(self, documents: Sequence[Document]) -> list[str]:
+        """The option nearest to each reply."""
+        return [nearest(self.replies[each["id"]], each["options"]) for each in documents]
 
 
-Replies = dict[str, str]
-Command = Callable[[Work, int, Path], Replies]
-"""Ask the first so many questions in a process of its own, given a folder to work in; returns id -> reply."""
-
-
-def ours(folder: str, model: str, frames: str, limit: str, out: str) -> None:
-    """Ask with Espresso, and write a line for each reply: the process that is timed."""
-    import espresso  # noqa: PLC0415
+def answer(folder: str, model: str, frames: str, limit: str, out: str) -> None:
+    """Ask with Espresso, one JSON line a reply: what its process runs."""
+    import espresso  # noqa: PLC0415 - what is timed begins here
 
     tiny = profiles.load("tiny")
     reasoner = tiny.reasoner.model_copy(update={"model": model, "adapters": {}})
     profile = tiny.model_copy(update={"reasoner": reasoner, "direct": True})
-    documents = _documents(Path(folder), int(limit))
     questions = [
-        Question(id=each["id"], visuals=(str(Path(folder) / each["clip"]),), text=each["question"]) for each in documents
+        Question(id=each["id"], visuals=(str(Path(folder) / each["clip"]),), text=each["question"])
+        for each in _documents(Path(folder), int(limit))
     ]
     answers = espresso.ask_many(questions, profile=profile, strategy="uniform", frames=int(frames), cache=False)
     with Path(out).open("w") as file:
-        for question, answer in zip(questions, answers, strict=True):
-            if isinstance(answer, Exception):
-                raise answer
-            file.write(json.dumps({"id": question.id, "reply": answer.text}) + "\n")
+        for question, answered in zip(questions, answers, strict=True):
+            if isinstance(answered, Exception):
+                raise answered
+            file.write(json.dumps({"id": question.id, "reply": answered.text}) + "\n")
 
 
-def _ask_espresso(frames: int) -> Command:
-    def ask(work: Work, limit: int, out: Path) -> Replies:
+def _espresso(folder: Path, model: Path, frames: int) -> Ask:
+    def ask(limit: int, out: Path) -> Replies:
         file = out / "replies.jsonl"
-        _run([sys.executable, "-c", OURS, str(work.folder), str(work.model), str(frames), str(limit), str(file)])
+        code = "import sys; from benchmarks.harness import answer; answer(*sys.argv[1:])"
+        _run([sys.executable, "-c", code, *map(str, (folder, model, frames, limit, file))])
         return {line["id"]: line["reply"] for line in map(json.loads, file.read_text().splitlines())}
 
     return ask
 
 
-def _ask_lmms_eval(python: str, batch: int) -> Command:
-    def ask(work: Work, limit: int, out: Path) -> Replies:
-        settings = {
-            "pretrained": work.model,
-            "device": "cpu",
-            "device_map": "cpu",
-            "interleave_visuals": True,
-            "min_pixels": SIDE**2,
-            "max_pixels": SIDE**2,
-        }
-        arguments = {
-            "--include_path": work.folder,
-            "--tasks": "espresso_world_frames",
-            "--model": "qwen2_vl",
-            "--model_args": ",".join(f"{name}={value}" for name, value in settings.items()),
-            "--batch_size": batch,
-            "--limit": limit,
-            "--output_path": out,
-        }
-        _run([python, "-m", "lmms_eval", "--log_samples", *(str(word) for pair in arguments.items() for word in pair)])
+def _lmms_eval(folder: Path, model: Path, python: str, batch: int) -> Ask:
+    settings = f"pretrained={model},device=cpu,device_map=cpu,interleave_visuals=True,min_pixels={SIDE**2},max_pixels={SIDE**2}"
+    documents = _documents(folder)
+
+    def ask(limit: int, out: Path) -> Replies:
+        which = ["--include_path", folder, "--tasks", "espresso_world_frames", "--model", "qwen2_vl", "--model_args", settings]
+        how = ["--batch_size", batch, "--limit", limit, "--output_path", out, "--log_samples"]
+        _run([python, "-m", "lmms_eval", *map(str, which + how)])
         (file,) = out.rglob("*_samples_*.jsonl")
         lines = map(json.loads, file.read_text().splitlines())
-        return {work.documents[line["doc_id"]]["id"]: line["filtered_resps"] for line in lines}
+        return {documents[line["doc_id"]]["id"]: line["filtered_resps"] for line in lines}
 
     return ask
 
@@ -132,16 +133,16 @@ def _ask_lmms_eval(python: str, batch: int) -> Command:
 def _run(command: Sequence[str]) -> None:
     """Run to the end, offline. Ends the benchmark with what was said where that goes wrong."""
     environment = os.environ | {"HF_HUB_OFFLINE": "1"}
-    environment.pop("PYTHONDONTWRITEBYTECODE", None)  # or each start compiles everything anew
+    environment.pop("PYTHONDONTWRITEBYTECODE", None)  # or every start compiles every module
     done = subprocess.run(command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False)
     if done.returncode:
-        sys.exit(f"{done.stdout[-3000:]}\n{' '.join(command[:3])} ... failed, see above")
+        sys.exit(f"{done.stdout[-3000:]}\nthat was {command[0]} {command[1]} {command[2]} ..., which failed")
 
 
-def _timed(command: Command, work: Work, limit: int) -> tuple[Replies, Spent]:
+def _timed(ask: Ask, limit: int) -> tuple[Replies, Spent]:
     with tempfile.TemporaryDirectory() as folder:
         began, busy = time.perf_counter(), _processor_seconds()
-        replies = command(work, limit, Path(folder))
+        replies = ask(limit, Path(folder))
         return replies, Spent(time.perf_counter() - began, _processor_seconds() - busy)
 
 
@@ -151,95 +152,96 @@ def _processor_seconds() -> float:
     return used.ru_utime + used.ru_stime
 
 
-def _documents(folder: Path, limit: int) -> list[dict[str, Any]]:
+def _measure(asks: dict[str, Ask], limit: int, rounds: int) -> dict[str, Side]:
+    starts: dict[str, list[Spent]] = {name: [] for name in asks}
+    wholes: dict[str, list[Spent]] = {name: [] for name in asks}
+    replies = dict[str, Replies]()
+    for ask in asks.values():
+        _timed(ask, 1)  # reads libraries from the disk and compiles them, which does not count
+    for _ in range(rounds):
+        for name, ask in asks.items():
+            starts[name].append(_timed(ask, 1)[1])
+            replies[name], whole = _timed(ask, limit)
+            wholes[name].append(whole)
+    return {name: Side(replies[name], _least(starts[name]), _least(wholes[name])) for name in asks}
+
+
+def _least(spent: Sequence[Spent]) -> Spent:
+    return Spent(min(each.wall for each in spent), min(each.processor for each in spent))
+
+
+def _documents(folder: Path, limit: int | None = None) -> list[Document]:
     return [json.loads(line) for line in (folder / DOCUMENTS).read_text().splitlines()[:limit]]
 
 
 def _merged(out: Path) -> Path:
     """Save the tiny base with its evidence adapter in its weights, as lmms-eval can load it."""
-    from peft import PeftModel  # noqa: PLC0415 - seconds that Espresso's own start need not take
+    from peft import PeftModel  # noqa: PLC0415 - takes seconds, and `answer` has no use for it
     from transformers import AutoModelForImageTextToText, AutoProcessor  # noqa: PLC0415
 
     base = AutoModelForImageTextToText.from_pretrained(TINY / "vlm")
     PeftModel.from_pretrained(base, TINY / "evidence").merge_and_unload().save_pretrained(out)
-    processor = AutoProcessor.from_pretrained(TINY / "vlm", padding_side="left")  # lmms-eval's batches need it saved
+    processor = AutoProcessor.from_pretrained(TINY / "vlm", padding_side="left")
     loop = "for message in messages"
-    processor.chat_template = processor.chat_template.replace(f"{loop} -%}}", f"{loop} if message.role != 'system' -%}}")
+    processor.chat_template = processor.chat_template.replace(f"{loop} ", f"{loop} if message.role != 'system' ")
     processor.save_pretrained(out)
+    settings = out / "tokenizer_config.json"  # where processors do not keep the side, which lmms-eval's batches depend on
+    settings.write_text(json.dumps(json.loads(settings.read_text()) | {"padding_side": "left"}))
     return out
 
 
 def _environment() -> str:
-    """The interpreter of an environment with lmms-eval, made where it is not there yet."""
-    folder = default_folder() / "lmms-eval"
-    python = folder / "bin" / "python"
+    """The interpreter of an environment with lmms-eval, made unless it is there."""
+    folder = default_folder() / f"lmms-eval-{LMMS_EVAL}"
+    python, done = folder / "bin" / "python", folder / "done"
     uv = shutil.which("uv") or sys.exit("uv is not there. Install it with `pip install uv`, or give --python.")
-    if not (folder / "done").exists():
-        needed = [f"{package}=={version(package).split('+')[0]}" for package in ("torch", "torchvision", "transformers")]
+    if not done.exists():
+        same = [f"{package}=={version(package).split('+')[0]}" for package in ("torch", "torchvision", "transformers")]
+        packages = [f"lmms-eval=={LMMS_EVAL}", "qwen-vl-utils", "decord2", *same]
         subprocess.run([uv, "venv", "--clear", "--python", sys.executable, folder], check=True)
-        packages = ["lmms-eval==0.7.3", "qwen-vl-utils", "decord2", *needed]
         subprocess.run([uv, "pip", "install", "--compile-bytecode", "--python", python, *packages], check=True)
-        (folder / "done").touch()
+        done.touch()
     return str(python)
+
+
+def _print(documents: Sequence[Document], sides: dict[str, Side]) -> None:
+    print(f"{'':20} {'accuracy (95 %)':>24} {'samples/s':>10} {'cpu':>9} {'start':>8} {'cpu':>7} {'all':>8} {'cpu':>7}")
+    clips, references = [each["clip"] for each in documents], [each["answer"] for each in documents]
+    for name, side in sides.items():
+        right = list(map(str.__eq__, side.choices(documents), references))
+        low, high = interval(right, clips)
+        accuracy = f"{sum(right) / len(right):.1%} ({low:.1%} to {high:.1%})"
+        times = "".join(f" {spent.wall:6.1f} s {spent.processor:5.1f} s" for spent in (side.start, side.whole))
+        print(f"{name:20} {accuracy:>24} {1 / side.each.wall:10.1f} {1000 * side.each.processor:6.0f} ms{times}")
+    (_, ours), *others = sides.items()
+    for name, theirs in others:
+        same = sum(ours.replies[each["id"]] == theirs.replies[each["id"]] for each in documents)
+        chosen = sum(map(str.__eq__, ours.choices(documents), theirs.choices(documents)))
+        print(f"against {name}: {_times(theirs.each, ours.each)}; with starting up {_times(theirs.whole, ours.whole)}")
+        print(f"    of {len(documents)} replies {same} are the same word for word, {chosen} choose the same option")
+
+
+def _times(theirs: Spent, ours: Spent) -> str:
+    return f"{theirs.wall / ours.wall:.1f} times as fast ({theirs.processor / ours.processor:.1f} by the processor's clock)"
 
 
 def main() -> None:
     """Prepare, ask in turn, and print the table."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--limit", type=int, default=60)
+    parser.add_argument("--limit", type=int, default=120, help="questions, two or more")
     parser.add_argument("--frames", type=int, default=4)
-    parser.add_argument("--batches", type=int, nargs="+", default=[1, 8], help="lmms-eval's batch sizes")
+    parser.add_argument("--batches", type=int, nargs="+", default=[1, 32], help="lmms-eval's batch sizes")
     parser.add_argument("--rounds", type=int, default=2)
     parser.add_argument("--python", help="the interpreter of an environment with lmms-eval")
     options = parser.parse_args()
     python = options.python or _environment()
-    commands = {"espresso": _ask_espresso(options.frames)}
-    commands |= {f"lmms-eval, batch {batch}": _ask_lmms_eval(python, batch) for batch in options.batches}
     with tempfile.TemporaryDirectory() as name:
-        folder = Path(name)
-        world.make("test", options.limit, folder / "world")
-        export(folder / "world", frames=options.frames)
-        work = Work(folder / "world", _merged(folder / "model"), _documents(folder / "world", options.limit))
-        replies, starts, wholes = dict[str, Replies](), dict[str, list[Spent]](), dict[str, list[Spent]]()
-        for _ in range(options.rounds):
-            for side, command in commands.items():
-                starts.setdefault(side, []).append(_timed(command, work, 1)[1])
-                replies[side], whole = _timed(command, work, options.limit)
-                wholes.setdefault(side, []).append(whole)
-                print(f"{side}: first sample {starts[side][-1]}, all {whole}", flush=True)
-    _print(work, replies, {side: (_best(starts[side]), _best(wholes[side])) for side in commands})
-
-
-def _best(spent: Sequence[Spent]) -> Spent:
-    return Spent(min(each.wall for each in spent), min(each.processor for each in spent))
-
-
-def _print(work: Work, replies: dict[str, Replies], spent: dict[str, tuple[Spent, Spent]]) -> None:
-    choices = {side: [nearest(said[each["id"]], each["options"]) for each in work.documents] for side, said in replies.items()}
-    rates = {}
-    heads = f"{'samples/s':>10} {'cpu s each':>10} {'start s':>8} {'cpu s':>6} {'all s':>7} {'cpu s':>6}"
-    print(f"\n{'':20} {'accuracy (95 %)':>24} {heads}")
-    for side, (start, whole) in spent.items():
-        right = [choice == each["answer"] for choice, each in zip(choices[side], work.documents, strict=True)]
-        low, high = interval(right, [each["clip"] for each in work.documents])
-        count, beyond = len(right) - 1, whole - start
-        rates[side] = (count / beyond.wall, count / beyond.processor, 1 / whole.wall, 1 / whole.processor)
-        accuracy = f"{sum(right) / len(right):.1%} ({low:.1%} to {high:.1%})"
-        took = f"{start.wall:8.1f} {start.processor:6.1f} {whole.wall:7.1f} {whole.processor:6.1f}"
-        print(f"{side:20} {accuracy:>24} {rates[side][0]:10.2f} {1 / rates[side][1]:10.3f} {took}")
-    ours, *others = replies
-    for side in others:
-        alike = sum(replies[ours][each["id"]] == replies[side][each["id"]] for each in work.documents)
-        chosen = sum(here == there for here, there in zip(choices[ours], choices[side], strict=True))
-        print(f"{side}: {alike} of {len(work.documents)} replies are the same word for word, {chosen} choices")
-    for name, number in (
-        ("samples/s", 0),
-        ("samples per processor second", 1),
-        ("the whole command", 2),
-        ("its processor time", 3),
-    ):
-        best = max(rates[side][number] for side in others)
-        print(f"{name}: {rates[ours][number] / best:.1f} times lmms-eval's best")
+        folder, model = Path(name) / "world", _merged(Path(name) / "model")
+        world.make("test", options.limit, folder)
+        export(folder, frames=options.frames)
+        asks = {"espresso": _espresso(folder, model, options.frames)}
+        asks |= {f"lmms-eval, batch {batch}": _lmms_eval(folder, model, python, batch) for batch in options.batches}
+        _print(_documents(folder), _measure(asks, options.limit, options.rounds))
 
 
 if __name__ == "__main__":

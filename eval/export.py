@@ -2,11 +2,11 @@
 
     espresso world make --split test --count 420 --out world-test
     espresso world export world-test
-    lmms-eval --include_path world-test --tasks espresso_world --model qwen2_vl --model_args pretrained=Qwen/Qwen2-VL-2B-Instruct
+    lmms-eval --include_path world-test --tasks espresso_world --model qwen2_5_vl --model_args pretrained=...
 
 `espresso_world` shows the clip and asks for a letter; how many frames are looked at is the model's own setting.
-`espresso_world_frames` shows evenly spread frames as pictures and asks an open question in the words that the answer graph has
-for the tiny models: for runs side by side (`benchmarks/harness.py`). Of what is true of a clip, only the right option goes out.
+`espresso_world_frames` shows evenly spread frames as pictures and asks an open question, in the words that the answer graph has
+for the tiny models: for runs side by side (`benchmarks/harness.py`). Of what is true of a clip only the right option goes out.
 The folder holds all that the tasks need and can be moved.
 """
 
@@ -38,9 +38,8 @@ def export(folder: Path, *, frames: int = FRAMES) -> int:
     that cannot be read or where `frames` is no number of frames.
     """
     questions = world.load(folder)
-    seen = {
-        visual: media.sample(media.open(visual), media.uniform(frames)).frames for (visual,) in {q.visuals for q in questions}
-    }
+    clips = {question.visuals[0] for question in questions}
+    seen = {clip: media.sample(media.open(clip), media.uniform(frames)).frames for clip in clips}
     lines = [json.dumps(_document(question, folder, seen[question.visuals[0]])) + "\n" for question in questions]
     try:
         (folder / DOCUMENTS).write_text("".join(lines))

@@ -1,8 +1,8 @@
 """How lmms-eval shows, asks and scores the questions of `questions.lmms-eval.jsonl`, which `espresso world export` wrote.
 
 A document: `id`, `task`, `clip` (a path from this folder), `question`, `options`, `answer` (the text of one of them), `frames`
-(indices of evenly spread ones, in presentation order) and `prompt` (the question behind those frames, `<image 1>` in a picture's
-place). Needs lmms-eval's own dependencies alone.
+(positions of evenly spread ones in the clip) and `prompt` (the question behind those frames, `<image 1>` and so on in the places
+of the pictures). Needs lmms-eval's own dependencies alone.
 """
 
 from __future__ import annotations
@@ -58,8 +58,8 @@ def answer(doc: Document) -> str:
 
 
 def score_letter(doc: Document, replies: list[str]) -> dict[str, float]:
-    """1 where the first letter that stands by itself, in brackets or before a full stop, is the right one."""
-    found = re.search(r"\b([A-Z])\b", replies[0])
+    """1 where the first letter that stands alone is the right one: "B", "(B)", "B. a lamp", "it is B", but not "A lamp"."""
+    found = re.search(r"\b([A-Z])\b(?=\s*(?:[).:,]|$))", replies[0])
     return {"accuracy": float(found is not None and found[1] == letter(doc))}
 
 
