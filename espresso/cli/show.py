@@ -73,10 +73,11 @@ def progress(said: Callable[[Far], str]) -> Iterator[Callable[[Far], None]]:
 
         def update(far: Far) -> None:
             if far.doing not in shown:
-                shown[far.doing] = bars.add_task(far.doing, completed=far.done, total=far.total, said=said(far))
-            speed = bars.tasks[shown[far.doing]].speed
-            told = ", ".join(filter(None, (said(far), f"{60 * speed:.0f} a minute" if speed else "")))
-            bars.update(shown[far.doing], completed=far.done, total=far.total, said=told)
+                shown[far.doing] = bars.add_task(far.doing, completed=far.done, total=far.total, said="")
+            bar = shown[far.doing]
+            bars.update(bar, completed=far.done, total=far.total)
+            speed = bars.tasks[bar].speed
+            bars.update(bar, said=", ".join(filter(None, (said(far), f"{60 * speed:.0f} a minute" if speed else ""))))
 
         yield update
 

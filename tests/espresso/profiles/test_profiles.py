@@ -121,7 +121,7 @@ def test_the_api_profile_wants_its_key(monkeypatch):
 @pytest.mark.parametrize(
     ("name", "sentence"),
     [
-        ("tinny", "no profile is called 'tinny' (there are: api, laptop, paper, tiny). Did you mean tiny?"),
+        ("tinny", "no profile is called 'tinny' (there are: api, laptop, paper, tiny, tiny-light). Did you mean tiny?"),
         ("", "Give one of these, or the path of a .toml file."),
         ("../tiny", "no profile is called '../tiny'"),
         ("gone.toml", "gone.toml: the profile cannot be read (No such file or directory)"),
