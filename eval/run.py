@@ -171,7 +171,8 @@ async def _ask_all(
 ) -> list[Sample]:
     """Have an engine ask what is not answered yet, and write down what comes.
 
-    Returns all samples, also those of before. Raises EspressoError where none can be kept, or none be answered.
+    Returns all samples, also those of before, in the order of the questions: sums come out the same to the last digit, in
+    whatever order answers came. Raises EspressoError where none can be kept, or none be answered.
     """
     samples = list(folder.samples)
     answered = {sample.id for sample in samples}
@@ -205,7 +206,8 @@ async def _ask_all(
         if isinstance(error, ServerDownError):
             raise ServerDownError(f"{error} {progress.done} of {progress.total} answers are kept: run the same again.") from None
         raise error from None
-    return samples
+    places = {question.id: place for place, question in enumerate(questions)}
+    return sorted(samples, key=lambda sample: places[sample.id])
 
 
 def _default(asked: Configuration) -> Path:

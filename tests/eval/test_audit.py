@@ -3,6 +3,8 @@
 import asyncio
 import json
 import re
+from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
@@ -13,6 +15,8 @@ from espresso.models import Completion, Roles, TokenCount, connect
 from eval import trust
 from eval.audit import Audit, audit
 from eval.audit_page import write
+from eval.folder import samples_in
+from eval.run import run
 from eval.trials import trials
 
 
@@ -111,3 +115,15 @@ def test_the_tiny_judge_can_be_trusted_as_far_as_its_card_says():
     assert trust.ordered(tried)[0].share >= 0.8
     assert next(each for each in trust.truthful(tried) if each.what == "overall").rho >= 0.75
     assert trust.resistance(tried)[0].mean < 1
+
+
+def test_a_judge_that_prefers_its_own_answers_is_found_out(roles, tmp_path):
+    roles.reasoner.knows = {}  # it takes the first option, which is mostly wrong
+    folder = Path(run("world", limit=6, roles=roles, out=tmp_path / "run").folder)
+    given = {sample.answer.text for sample in samples_in(folder) if not sample.scores.correct}
+    profile = profiles.load("tiny")
+    judge = Opinion(lambda reference, answer, seed: 8 if answer in given else 4, name=roles.reasoner.name)
+    found = audit(profile=profile, questions=2, samples=2, answers=folder, roles=replace(roles, judge=judge))
+    assert found.preference.own
+    assert found.preference.difference.mean > 2
+    assert "self-preference" not in found.not_measured
