@@ -32,7 +32,10 @@ _CAPTIONED_BY = ("select", "evidence", "answer")
 async def in_order(
     items: Iterable[Item], work: Callable[[Item], Awaitable[Result]], at_once: int = AT_ONCE
 ) -> AsyncGenerator[Result, None]:
-    """Do `work` on at most `at_once` items at a time; results in the items' order. What is under way at the end is cancelled."""
+    """Do `work` on at most `at_once` items at a time; results in the items' order. What is under way at the end is cancelled.
+
+    As many results again may wait for one before them, so that an item whose model's batch comes late keeps no other from beginning.
+    """
     source, under_way = iter(items), deque[asyncio.Task[Result]]()
 
     async def run(item: Item) -> Result:
@@ -41,8 +44,14 @@ async def in_order(
     try:
         for item in source:
             under_way.append(asyncio.create_task(run(item)))
-            while len(under_way) >= at_once or (under_way and under_way[0].done()):
-                yield await under_way.popleft()
+            while under_way:
+                busy = [task for task in under_way if not task.done()]
+                if under_way[0].done() or len(under_way) >= 2 * at_once:
+                    yield await under_way.popleft()
+                elif len(busy) >= at_once:
+                    await asyncio.wait(busy, return_when=asyncio.FIRST_COMPLETED)
+                else:
+                    break
         while under_way:
             yield await under_way.popleft()
     finally:

@@ -34,7 +34,23 @@ async def test_no_more_items_are_taken_than_there_is_room_for():
 
     async for number in in_order(items(), numbered, at_once=3):
         given.append(number)
-        assert len(taken) - len(given) <= 3
+        assert len(taken) - len(given) <= 6  # three under way, three that wait for their turn
+
+
+async def test_no_more_are_under_way_than_are_allowed_and_a_slow_one_stops_no_other():
+    begun, ended = [], []
+
+    async def work(number):
+        begun.append(number)
+        assert len(begun) - len(ended) <= 3
+        await asyncio.sleep(0.3 if number == 0 else 0.01)
+        ended.append(number)
+        return number
+
+    first = await anext(results := in_order(range(20), work, at_once=3))
+    assert first == 0
+    assert ended == [1, 2, 3, 4, 5, 0]
+    await results.aclose()
 
 
 async def test_who_leaves_early_stops_what_is_under_way():
