@@ -34,7 +34,7 @@ async def in_order(
 ) -> AsyncGenerator[Result, None]:
     """Do `work` on at most `at_once` items at a time; results in the items' order. What is under way at the end is cancelled.
 
-    As many results again may wait for one before them, so that an item whose model's batch comes late keeps no other from beginning.
+    As many results again may wait for one before them, so that an item whose batch comes late keeps no other from beginning.
     """
     source, under_way = iter(items), deque[asyncio.Task[Result]]()
 
