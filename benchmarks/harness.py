@@ -1,6 +1,6 @@
 """Espresso beside lmms-eval on the same work: accuracy, agreement, samples a second.
 
-    uv run python -m benchmarks.harness [--limit 120] [--frames 4] [--batches 1 32] [--rounds 2] [--python PATH]
+    uv run python -m benchmarks.harness [--limit 120] [--frames 4] [--batches 1 32] [--rounds 3] [--python PATH]
 
 lmms-eval gets an environment of its own in the cache folder, made once with uv, with the torch and transformers of this one.
 --python names the interpreter of another environment that has it, such as
@@ -19,8 +19,9 @@ Not equal: lmms-eval's model encodes each frame as a JPEG and shrinks it then, E
 little; Espresso batches whatever waits, lmms-eval as many as --batches says. 1 is its default; its Qwen2-VL thins the frames of a
 batch's first video alone, so larger batches suit tasks of pictures, as this one.
 
-"samples/s" is what all samples but one take beyond a run of one, which is "start". A machine that has other work is slow by the
-wall's clock; the processor's is beside it. Rounds alternate and the fastest counts.
+"samples/s" is what all samples but one take beyond a run of one, "start", made right before. Rounds alternate; each number
+is the median of its rounds, and the range of the rounds' ratios is printed, since other work on the machine disturbs the wall's
+clock. The processor's, beside it, is disturbed less, and knows nothing of cores that idle.
 """
 
 from __future__ import annotations
@@ -38,6 +39,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
+from statistics import median
 from typing import Any
 
 from espresso import profiles, world
@@ -68,18 +70,26 @@ class Spent:
 
 
 @dataclass(frozen=True)
-class Side:
-    """What one of the two did. start: asking one question; whole: asking all; the least of the rounds."""
+class Round:
+    """What one side spent in one round. start: on one question; whole: on all, `count`, right after."""
 
-    replies: Replies
     start: Spent
     whole: Spent
+    count: int
 
     @property
     def each(self) -> Spent:
-        """Spent on a question, starting up left out."""
-        more = len(self.replies) - 1
+        """On a question, starting up left out."""
+        more = self.count - 1
         return Spent((self.whole.wall - self.start.wall) / more, (self.whole.processor - self.start.processor) / more)
+
+
+@dataclass(frozen=True)
+class Side:
+    """What one of the two did."""
+
+    replies: Replies
+    rounds: Sequence[Round]
 
     def choices(self, documents: Sequence[Document]) -> list[str]:
         """The option nearest to each reply."""
@@ -136,7 +146,7 @@ def _run(command: Sequence[str]) -> None:
     environment.pop("PYTHONDONTWRITEBYTECODE", None)  # or every start compiles every module
     done = subprocess.run(command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False)
     if done.returncode:
-        sys.exit(f"{done.stdout[-3000:]}\nthat was {command[0]} {command[1]} {command[2]} ..., which failed")
+        sys.exit(f"{done.stdout[-3000:]}\n{' '.join(command[:3])} ... ended with code {done.returncode}")
 
 
 def _timed(ask: Ask, limit: int) -> tuple[Replies, Spent]:
@@ -153,21 +163,16 @@ def _processor_seconds() -> float:
 
 
 def _measure(asks: dict[str, Ask], limit: int, rounds: int) -> dict[str, Side]:
-    starts: dict[str, list[Spent]] = {name: [] for name in asks}
-    wholes: dict[str, list[Spent]] = {name: [] for name in asks}
+    spent: dict[str, list[Round]] = {name: [] for name in asks}
     replies = dict[str, Replies]()
     for ask in asks.values():
         _timed(ask, 1)  # reads libraries from the disk and compiles them, which does not count
     for _ in range(rounds):
         for name, ask in asks.items():
-            starts[name].append(_timed(ask, 1)[1])
+            _, start = _timed(ask, 1)
             replies[name], whole = _timed(ask, limit)
-            wholes[name].append(whole)
-    return {name: Side(replies[name], _least(starts[name]), _least(wholes[name])) for name in asks}
-
-
-def _least(spent: Sequence[Spent]) -> Spent:
-    return Spent(min(each.wall for each in spent), min(each.processor for each in spent))
+            spent[name].append(Round(start, whole, limit))
+    return {name: Side(replies[name], spent[name]) for name in asks}
 
 
 def _documents(folder: Path, limit: int | None = None) -> list[Document]:
@@ -211,18 +216,29 @@ def _print(documents: Sequence[Document], sides: dict[str, Side]) -> None:
         right = list(map(str.__eq__, side.choices(documents), references))
         low, high = interval(right, clips)
         accuracy = f"{sum(right) / len(right):.1%} ({low:.1%} to {high:.1%})"
-        times = "".join(f" {spent.wall:6.1f} s {spent.processor:5.1f} s" for spent in (side.start, side.whole))
-        print(f"{name:20} {accuracy:>24} {1 / side.each.wall:10.1f} {1000 * side.each.processor:6.0f} ms{times}")
+        each, start, whole = (_median([getattr(one, what) for one in side.rounds]) for what in ("each", "start", "whole"))
+        times = "".join(f" {spent.wall:6.1f} s {spent.processor:5.1f} s" for spent in (start, whole))
+        print(f"{name:20} {accuracy:>24} {1 / each.wall:10.1f} {1000 * each.processor:6.0f} ms{times}")
     (_, ours), *others = sides.items()
     for name, theirs in others:
         same = sum(ours.replies[each["id"]] == theirs.replies[each["id"]] for each in documents)
         chosen = sum(map(str.__eq__, ours.choices(documents), theirs.choices(documents)))
-        print(f"against {name}: {_times(theirs.each, ours.each)}; with starting up {_times(theirs.whole, ours.whole)}")
+        pairs = list(zip(theirs.rounds, ours.rounds, strict=True))
+        print(f"against {name}, times as fast: {_ratios([(there.each, here.each) for there, here in pairs])}")
+        print(f"    with starting up: {_ratios([(there.whole, here.whole) for there, here in pairs])}")
         print(f"    of {len(documents)} replies {same} are the same word for word, {chosen} choose the same option")
 
 
-def _times(theirs: Spent, ours: Spent) -> str:
-    return f"{theirs.wall / ours.wall:.1f} times as fast ({theirs.processor / ours.processor:.1f} by the processor's clock)"
+def _median(spent: Sequence[Spent]) -> Spent:
+    return Spent(median(each.wall for each in spent), median(each.processor for each in spent))
+
+
+def _ratios(pairs: Sequence[tuple[Spent, Spent]]) -> str:
+    """Of each round, theirs over ours."""
+    wall = [theirs.wall / ours.wall for theirs, ours in pairs]
+    processor = [theirs.processor / ours.processor for theirs, ours in pairs]
+    clocks = (("wall's", wall), ("processor's", processor))
+    return ", ".join(f"{median(some):.1f} ({min(some):.1f} to {max(some):.1f}) by the {clock} clock" for clock, some in clocks)
 
 
 def main() -> None:
@@ -231,7 +247,7 @@ def main() -> None:
     parser.add_argument("--limit", type=int, default=120, help="questions, two or more")
     parser.add_argument("--frames", type=int, default=4)
     parser.add_argument("--batches", type=int, nargs="+", default=[1, 32], help="lmms-eval's batch sizes")
-    parser.add_argument("--rounds", type=int, default=2)
+    parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--python", help="the interpreter of an environment with lmms-eval")
     options = parser.parse_args()
     python = options.python or _environment()
