@@ -24,7 +24,7 @@ from tests.espresso.cli.conftest import Handler, write_profile
 ray = pytest.importorskip("ray")
 from eval.on_ray import RESTARTS, cluster, hand_out  # noqa: E402 - needs Ray
 
-pytestmark = pytest.mark.skip(reason="a worker that is killed: fails since the engines met the protocols, not yet understood")
+pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="Ray's support of Windows is experimental")
 ASKED = 12
 
 
