@@ -120,8 +120,7 @@ class Cache:
             yield
         except (OSError, RuntimeError, sqlite3.Error, diskcache.Timeout, zlib.error, ValueError) as error:
             self._store = None
-            cure = "set ESPRESSO_CACHE to a folder that can be written, or use --no-cache"
-            self.trouble = f"the cache cannot be used ({error}); {cure}"
+            self.trouble = f"the cache cannot be used ({error}); set ESPRESSO_CACHE to a folder that can be written"
 
 
 def default_folder() -> Path:

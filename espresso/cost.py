@@ -198,11 +198,11 @@ def tflops(trace: Iterable[Step], profile: Profile, *, saved: bool = False) -> d
         source = role.model if isinstance(role, LocalRole) else role.weights if role else None
         model = _on_disk(source) if source else None
         requests = (step.cached if saved else step.frames - step.cached) if captions else 1
-        if model is None or not requests:
-            continue
         read, written, seen = (
             (step.saved_in, step.saved_out, step.saved_visual) if saved else (step.tokens_in, step.tokens_out, step.tokens_visual)
         )
+        if model is None or not requests or not read:  # true captions were read by nobody
+            continue
         size = model.cost(
             read / requests, written / requests, tokens_visual=seen / requests, pictures=1 if captions else step.frames
         )

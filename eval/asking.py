@@ -59,8 +59,7 @@ class Asking:
 
         Raises ServerDownError, which is no question's fault.
         """
-        order, answer, error = shuffled(question, self.seed), None, None
-        scores = Scores(correct=False, official=False if self.protocol == "written" else None)
+        order, answer, scores, error = shuffled(question, self.seed), None, Scores(correct=False), None
         try:
             options = tuple(question.options[position] for position in order) if question.options else ()
             answer = await self._answer(question, options)
@@ -96,6 +95,7 @@ class Asking:
         clips = [await media.in_background(media.open, visual) for visual in question.visuals]
         asked = protocols.asked(question.asked().model_copy(update={"options": options or None}), self.protocol)
         means: dict[str, Any] = {"options": asked.options, "profile": self.profile, "roles": self.roles}
+        means |= self._evidence(question)
         if self.strategy == "ranked":
             means["cache"] = self.cache
             captions = (await aask(clips, asked.text, **means)).captions
@@ -104,17 +104,16 @@ class Asking:
             answer = await aask(clips, asked.text, strategy="given", core_frames=frames, **means)
             answer = answer.model_copy(update={"captions": captions})
         else:
-            answer = await aask(clips, asked.text, **means, **self._parts(question, clips), **self._evidence(question))
+            answer = await aask(clips, asked.text, **means, **self._parts(question, clips))
         return answer.model_copy(update={"question": asked, "strategy": self.strategy})
 
     def _parts(self, question: Question, clips: Sequence[Media]) -> dict[str, Any]:
-        """How frames, captions and evidence are come by. Raises DataError where the truth is asked for and not known."""
+        """How frames and captions are come by. Raises DataError where the truth is asked for and not known."""
         match self.strategy:
             case "oracle-captions":
-                return {"strategy": "selector", "cache": TrueCaptions(self.bench, question, clips)}
-            case "oracle":
-                return {"strategy": "given", "core_frames": _true_frames(question, clips), "cache": self.cache}
-            case "oracle-evidence":
+                true = TrueCaptions(self.bench, question, clips)
+                return {"strategy": "selector", "frames": self.frames, "cache": true}
+            case "oracle" | "oracle-evidence":
                 return {"strategy": "given", "core_frames": _true_frames(question, clips), "cache": self.cache}
             case "random":
                 return {"strategy": "given", "core_frames": self._drawn(question, clips), "cache": self.cache}

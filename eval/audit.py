@@ -23,7 +23,8 @@ from eval import labels, rivals, trust
 from eval.folder import run_in, samples_in
 from eval.labels import Agreement, Pair
 from eval.metrics import Sample
-from eval.rivals import Order, Preference, Progress
+from eval.rivals import Order, Preference
+from eval.run import Progress
 from eval.trials import trials
 from eval.trust import Correlation, Mean, Share
 
@@ -35,10 +36,9 @@ class Audit(Record):
     """A judge's audit.
 
     judge, prompt, samples, temperature: who judged, and how; the median of the samples is its score. questions, answers,
-    unscored: how many were put to it, and for how many it gave no score. ordered, monotone, correlation, resistance,
-    paraphrase, length,
-    rambling, repeated: see `eval.trust`. judged, deserved: how often an overall of 1 to 10 was given, and how often deserved.
-    order, preference: None where not measured; not_measured: what was not -> why. labels: people and judges.
+    unscored: how many were put to it, and for how many it gave no score. ordered, monotone, correlation, resistance, paraphrase,
+    length, rambling, repeated: see `eval.trust`. judged, deserved: how often an overall of 1 to 10 was given, and how often
+    deserved. order, preference: None where not measured; not_measured: what was not -> why. labels: people and judges.
     """
 
     judge: str

@@ -28,11 +28,9 @@ from espresso.profiles import Profile, ServerRole
 from eval.folder import run_in, samples_in
 from eval.ledger import Ledger
 from eval.metrics import Sample
-from eval.run import environment
+from eval.run import Progress, environment
 from eval.spending import Bill, Prices, Purse, SpentError, Tokens
-from eval.verdicts import LINES, Judging, Row, Summary, judging_in, summary, verdicts_in
-
-__all__ = ["Estimate", "Judging", "Progress", "Row", "Summary", "judge_run", "judging_in", "verdicts_in"]
+from eval.verdicts import LINES, Judging, Row, Summary, summary
 
 REPLY_TOKENS = 300
 """What a reply mostly takes; what it may take at most is `MAX_TOKENS`."""
@@ -48,16 +46,6 @@ class Estimate:
     answers: int
     tokens: Tokens
     dollars: float | None
-
-
-@dataclass(frozen=True)
-class Progress:
-    """How far a judging is. errors: answers that are unscored."""
-
-    doing: str
-    done: int
-    total: int
-    errors: int = 0
 
 
 def judge_run(
@@ -145,7 +133,7 @@ async def _judge_all(
     gate = asyncio.Semaphore(AT_ONCE)
 
     def told() -> Progress:
-        return Progress("judging", total - len(left) + len(rows), total, sum(row.verdict is None for row in rows))
+        return Progress("judging", total - len(left) + len(rows), total, errors=sum(row.verdict is None for row in rows))
 
     async def judged(sample: Sample) -> None:
         async with gate:

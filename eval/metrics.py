@@ -133,7 +133,7 @@ def metrics(samples: Sequence[Sample]) -> Metrics:
         "accuracy": fmean(sample.scores.correct for sample in samples),
         "accuracy_low": low,
         "accuracy_high": high,
-        "official_accuracy": _mean(sample.scores.official for sample in samples),
+        "official_accuracy": _official(samples),
         "n": len(samples),
         "errors": len(samples) - len(answers),
         "frames": _mean(len(answer.core_frames) for answer, _ in answers),
@@ -149,6 +149,12 @@ def metrics(samples: Sequence[Sample]) -> Metrics:
         "caption_precision": _mean(read for scored in scores for read in scored.captions),
         "seconds": fmean(sample.elapsed for sample in samples),
     }
+
+
+def _official(samples: Sequence[Sample]) -> float | None:
+    """Accuracy by the authors' rule, errors being wrong as ever; None where nothing was written freely."""
+    given = [sample.scores.official for sample in samples]
+    return None if all(right is None for right in given) else fmean(bool(right) for right in given)
 
 
 def _whole(answer: Answer, questions: int = 1) -> float | None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import aclosing
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import TypeVar
 
@@ -15,6 +15,7 @@ from espresso.schema import Record
 from eval import trust
 from eval.labels import Pair
 from eval.metrics import Sample
+from eval.run import Progress
 from eval.trials import Trial, by_question, rights
 from eval.trust import Clip, Mean, Share
 
@@ -37,15 +38,6 @@ class Preference(Record):
     model: str
     own: bool
     difference: Mean
-
-
-@dataclass(frozen=True)
-class Progress:
-    """How far an audit is."""
-
-    doing: str
-    done: int
-    total: int
 
 
 async def each(

@@ -39,6 +39,8 @@ from eval.metrics import Metrics, Sample, TaskAccuracy, by_task, metrics
 from eval.protocols import Protocol
 
 EngineName = Literal["local", "ray"]
+COUNTED = ("selector", "oracle-captions", "uniform", "random")
+"""Strategies for which a number of frames means something."""
 SHOWN = 3
 HOPELESS = 8
 """So many errors without one answer: the fault is not the questions'."""
@@ -47,7 +49,7 @@ PACKAGES = ("videoespresso", "torch", "transformers", "peft", "langgraph", "open
 
 @dataclass(frozen=True)
 class Progress:
-    """How far a run is. doing: "making clips" or "answering". right, errors: of those done."""
+    """How far a run is, or a judging of one. doing: such as "making clips" or "answering". right, errors: of those done."""
 
     doing: str
     done: int
@@ -105,7 +107,7 @@ def run(
     be answered.
     """
     chosen = bench(name)
-    _check(chosen, name, split, limit, strategy, protocol)
+    _check(chosen, name, split, limit, strategy, protocol, frames)
     _check_engine(engine, address, workers, roles)
     named = profile or os.environ.get("ESPRESSO_PROFILE") or "tiny"
     settings = named if isinstance(named, Profile) else profiles.load(named)
@@ -220,7 +222,7 @@ def _default(asked: Configuration) -> Path:
     return Path("runs") / "-".join(parts)
 
 
-def _check(chosen: Bench, name: str, split: str, limit: int | None, strategy: str, protocol: str) -> None:
+def _check(chosen: Bench, name: str, split: str, limit: int | None, strategy: str, protocol: str, frames: int | None) -> None:
     """Raise DataError for what cannot be run."""
     if split not in chosen.SPLITS:
         raise DataError(f"{name}: no split is called {split!r}. The splits are {', '.join(chosen.SPLITS)}.")
@@ -228,6 +230,8 @@ def _check(chosen: Bench, name: str, split: str, limit: int | None, strategy: st
         raise DataError(f"no strategy is called {strategy!r}. Choose one of {', '.join(get_args(Strategy))}.")
     if protocol not in get_args(Protocol):
         raise DataError(f"no protocol is called {protocol!r}. Choose one of {', '.join(get_args(Protocol))}.")
+    if frames is not None and strategy not in COUNTED:
+        raise DataError(f"the strategy {strategy} takes no number of frames. Leave --frames out, or use {', '.join(COUNTED)}.")
     if limit is not None and limit < 1:
         raise DataError(f"{limit} questions are too few to measure anything. Give --limit 1 or more, or none for all.")
 

@@ -126,8 +126,8 @@ def agreement(ratings: Sequence[Sequence[float]], level: Literal["interval", "no
     """Krippendorff's alpha: 1 where ratings of the same thing are equal, 0 where they agree as by chance.
 
     ratings: of each thing, one or more numbers; who gave which does not matter. level: "nominal" where numbers stand for labels.
-    None where nothing was rated twice, or where all
-    numbers are the same, so that chance would agree as well. Krippendorff, "Content Analysis", 2018, chapter 12.
+    None where nothing was rated twice, or where all numbers are the same, so that chance would agree as well. Krippendorff,
+    "Content Analysis", 2018, chapter 12.
     """
     rated = [list(numbers) for numbers in ratings if len(numbers) > 1]
     if len({number for numbers in rated for number in numbers}) < 2:

@@ -69,8 +69,8 @@ def selector_study(
 ) -> list[Row]:
     """Ask in every way with every profile, and write `study.md`, `study.json` and `study.png` into `out`; returns the rows.
 
-    counts: of uniform and random frames. settings: what else `eval.run.run` takes. Raises DataError where no count is given, and
-    what runs raise.
+    names: of profiles, or their files. counts: of uniform and random frames. settings: what else `eval.run.run` takes. Raises
+    DataError where no count is given, and what runs raise.
     """
     if not counts or min(counts) < 1:
         raise DataError("a study compares with numbers of frames of 1 or more. Give --count 2 --count 16, or leave it out.")

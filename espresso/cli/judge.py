@@ -11,7 +11,9 @@ if TYPE_CHECKING:
     from rich.table import Table
 
     from eval.audit_page import Table as Finding
-    from eval.judging import Estimate, Progress, Summary
+    from eval.judging import Estimate
+    from eval.run import Progress
+    from eval.verdicts import Summary
 
 HEADS = {"logic": "Log.", "factuality": "Fac.", "accuracy": "Acc.", "conciseness": "Con.", "overall": "Overall"}
 """The column heads of Table 2."""

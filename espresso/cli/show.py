@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, redirect_stdout
-from typing import TYPE_CHECKING, Any, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any
 
 from rich.console import Console, Group, RenderableType
 from rich.padding import Padding
@@ -16,32 +16,11 @@ from espresso.schema import Answer, Caption, letter
 
 if TYPE_CHECKING:
     from agents.answer import Progress
+    from eval.run import Progress as RunProgress
 
 BAR_WIDTH = 20
 SPEED_OVER_S = 120
 """Results come in bursts, a batch at a time; the time left is reckoned over several."""
-
-
-class Counted(Protocol):
-    """How far something is."""
-
-    @property
-    def doing(self) -> str:
-        """What is done; each has a bar of its own."""
-        ...
-
-    @property
-    def done(self) -> int:
-        """How many."""
-        ...
-
-    @property
-    def total(self) -> int:
-        """Of how many."""
-        ...
-
-
-Far = TypeVar("Far", bound=Counted)
 
 
 @contextmanager
@@ -52,7 +31,7 @@ def waiting(text: str) -> Iterator[Callable[[Progress], None]]:
 
 
 @contextmanager
-def progress(said: Callable[[Far], str]) -> Iterator[Callable[[Far], None]]:
+def progress(said: Callable[[RunProgress], str]) -> Iterator[Callable[[RunProgress], None]]:
     """Show how far a long run is on standard error: a bar, what there is to be `said` of it, how many a minute, the time left.
 
     What libraries print meanwhile goes there too: Ray tells of lost workers on standard output, which is for the result.
@@ -71,7 +50,7 @@ def progress(said: Callable[[Far], str]) -> Iterator[Callable[[Far], None]]:
     with redirect_stdout(sys.stderr), bars:
         shown: dict[str, Any] = {}
 
-        def update(far: Far) -> None:
+        def update(far: RunProgress) -> None:
             if far.doing not in shown:
                 shown[far.doing] = bars.add_task(far.doing, completed=far.done, total=far.total, said="")
             bar = shown[far.doing]

@@ -35,7 +35,7 @@ REASONS: dict[corruption.Kind, str] = {
 """What is said of a criterion that suffers; of one that does not, that it is right."""
 PER_QUESTION = 4
 """Answers to one question in a batch: what tells them apart is what is to be learnt."""
-INJECTED = 0.35
+INJECTED = 0.4
 """Share of answers that say something to their judge."""
 SHORT = 0.7
 """Share of batches whose replies end with the first criterion."""

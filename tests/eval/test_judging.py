@@ -1,10 +1,8 @@
 """A run's answers before a judge: at a real HTTP edge that answers, stumbles and hangs, and once killed."""
 
 import json
-import threading
 import time
 from collections import Counter
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
 
@@ -14,10 +12,12 @@ from espresso.errors import DataError, EspressoError, ProfileError
 from espresso.models import Roles
 from espresso.schema import Answer, CoreFrame, Evidence, Frame, Question, Step
 from eval.folder import Configuration, RunFolder
-from eval.judging import judge_run, verdicts_in
+from eval.judging import judge_run
 from eval.metrics import Sample
 from eval.report import compare, markdown
 from eval.spending import SpentError
+from eval.verdicts import verdicts_in
+from tests.edges import Edge, completion, served
 
 CONFIGURATION = Configuration(
     bench="world", split="test", limit=None, strategy="blind", seed=0, profile={"name": "tiny"}, models={}, prompts={},
@@ -26,49 +26,20 @@ CONFIGURATION = Configuration(
 GOOD = [json.dumps({name: {"reason": "so", "score": score} for name in CRITERIA}) for score in range(1, 11)]
 
 
-def completion(text):
-    return {
-        "id": "1",
-        "object": "chat.completion",
-        "created": 0,
-        "model": "judge",
-        "choices": [{"index": 0, "finish_reason": "stop", "message": {"role": "assistant", "content": text}}],
-        "usage": {"prompt_tokens": 100, "completion_tokens": 50, "total_tokens": 150},
-    }
-
-
 @pytest.fixture
 def edge():
     """A server that answers as `edge.answers(request)` says: (status, body); `edge.asked` are its requests."""
 
-    class Handler(BaseHTTPRequestHandler):
-        protocol_version = "HTTP/1.1"
-
+    class Remembering(Edge):
         def do_POST(self):
             request = json.loads(self.rfile.read(int(self.headers["content-length"])))
-            with server.lock:
-                server.asked.append(request)
-            status, body = server.answers(request)
-            data = json.dumps(body).encode()
-            self.send_response(status)
-            self.send_header("content-type", "application/json")
-            self.send_header("content-length", str(len(data)))
-            self.send_header("retry-after-ms", "1")
-            self.end_headers()
-            self.wfile.write(data)
+            with self.server.lock:
+                self.server.asked.append(request)
+            self.reply(*self.server.answers(request))
 
-        def log_message(self, *_):
-            pass
-
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    server.daemon_threads = True
-    server.handle_error = lambda *_: None  # a client that gave up waiting
-    server.asked, server.lock = [], threading.Lock()
-    server.answers = lambda request: (200, completion(GOOD[6]))
-    threading.Thread(target=lambda: server.serve_forever(0.02), daemon=True).start()
-    yield server
-    server.shutdown()
-    server.server_close()
+    with served(Remembering, lambda request: (200, completion(GOOD[6]))) as server:
+        server.asked = []
+        yield server
 
 
 @pytest.fixture
@@ -79,7 +50,7 @@ def judged_at(edge, tmp_path):
         said = {
             "backend": "openai",
             "model": f"judge {tmp_path}",
-            "base_url": f"http://127.0.0.1:{edge.server_port}/v1",
+            "base_url": edge.url,
             "context_length": 30000,
             "picture_tokens": 100,
         }

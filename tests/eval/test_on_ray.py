@@ -3,9 +3,7 @@
 import os
 import shutil
 import sys
-import threading
 from hashlib import sha256
-from http.server import ThreadingHTTPServer
 from pathlib import Path
 from time import sleep
 
@@ -19,6 +17,7 @@ from espresso.schema import Question
 from eval.folder import samples_in
 from eval.metrics import Sample
 from eval.run import run
+from tests.edges import served
 from tests.espresso.cli.conftest import Handler, write_profile
 
 ray = pytest.importorskip("ray")
@@ -38,10 +37,8 @@ class Fickle(Handler):
 
 @pytest.fixture(scope="module")
 def server():
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Fickle)
-    threading.Thread(target=server.serve_forever, daemon=True).start()
-    yield f"http://127.0.0.1:{server.server_port}/v1"
-    server.shutdown()
+    with served(Fickle) as server:
+        yield server.url
 
 
 @pytest.fixture

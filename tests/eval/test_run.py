@@ -76,6 +76,19 @@ def test_written_answers_are_scored_strictly_and_by_the_authors_rule(roles):
     assert summary.metrics["official_accuracy"] is not None
 
 
+def test_a_written_answer_that_never_came_is_wrong_by_both_rules(roles, questions):
+    roles.reasoner.says = "B"
+    clip = Path(questions[-1].visuals[0])
+    aside = clip.rename(clip.with_suffix(".aside"))
+    try:
+        summary = run("world", limit=LIMIT, strategy="blind", protocol="written", roles=roles)
+    finally:
+        aside.rename(clip)
+    said = [row["scores"]["official"] for row in rows(summary)]
+    assert None in said
+    assert summary.metrics["official_accuracy"] == sum(map(bool, said)) / LIMIT
+
+
 def test_an_open_answer_is_matched_with_options_that_no_model_was_shown(roles, questions):
     roles.reasoner.says = questions[0].answer
     (row, *_) = rows(run("world", limit=2, strategy="blind", protocol="open", roles=roles))
@@ -202,6 +215,8 @@ def test_the_folder_is_named_by_what_was_run_and_says_with_what(roles):
         ({"split": "exam"}, "no split is called 'exam'"),
         ({"strategy": "given"}, "no strategy is called 'given'"),
         ({"limit": 0}, "too few"),
+        ({"strategy": "oracle", "frames": 4}, "the strategy oracle takes no number of frames"),
+        ({"protocol": "guess"}, "no protocol is called 'guess'"),
     ],
 )
 def test_what_cannot_be_run_is_one_sentence(wish, sentence, roles):

@@ -2,8 +2,6 @@
 
 import itertools
 import json
-import threading
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import numpy as np
 import pytest
@@ -11,6 +9,7 @@ from typer.testing import CliRunner
 
 from espresso import media
 from espresso.cli import app
+from tests.edges import Edge, served
 
 ROLE = """
 [{role}]
@@ -28,7 +27,7 @@ def write_profile(path, url):
     return path
 
 
-class Handler(BaseHTTPRequestHandler):
+class Handler(Edge):
     """The captioner sees a square further on each time, the selector names frames 2 and 3, the reasoner takes the last option."""
 
     captioned = itertools.count()
@@ -44,7 +43,8 @@ class Handler(BaseHTTPRequestHandler):
             said = self.choose(request["messages"], choices)
             rest = 0.2 / (len(choices) - 1)
             content = [token(said, 0.8) | {"top_logprobs": [token(c, 0.8 if c == said else rest) for c in choices]}]
-        self._send(
+        self.reply(
+            200,
             {
                 "id": "1",
                 "object": "chat.completion",
@@ -59,30 +59,17 @@ class Handler(BaseHTTPRequestHandler):
                     }
                 ],
                 "usage": {"prompt_tokens": 100, "completion_tokens": 4, "total_tokens": 104},
-            }
+            },
         )
 
     def choose(self, messages, choices):
         return choices[-1]
 
-    def _send(self, body):
-        data = json.dumps(body).encode()
-        self.send_response(200)
-        self.send_header("Content-Type", "application/json")
-        self.send_header("Content-Length", str(len(data)))
-        self.end_headers()
-        self.wfile.write(data)
-
-    def log_message(self, *_):
-        pass
-
 
 @pytest.fixture(scope="session")
 def server():
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    threading.Thread(target=server.serve_forever, daemon=True).start()
-    yield f"http://127.0.0.1:{server.server_port}/v1"
-    server.shutdown()
+    with served(Handler) as server:
+        yield server.url
 
 
 @pytest.fixture

@@ -5,16 +5,15 @@ import os
 import signal
 import subprocess
 import sys
-import threading
 import time
 from collections import Counter
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
 
 from espresso.schema import Answer, Evidence, Question, Step
 from eval.folder import Configuration, RunFolder
 from eval.metrics import Sample
+from tests.edges import completion, served
 
 ANSWERS = 60
 JUDGE = """
@@ -36,35 +35,15 @@ GOOD = json.dumps({name: {"reason": "so", "score": 7} for name in ("logic", "fac
 def edge():
     """A judge that takes its time; `edge.asked` counts (prompt, seed)."""
 
-    class Handler(BaseHTTPRequestHandler):
-        protocol_version = "HTTP/1.1"
+    def answers(request):
+        with server.lock:
+            server.asked[request["messages"][1]["content"], request["seed"]] += 1
+        time.sleep(server.seconds)
+        return 200, completion(GOOD, 9, 9)
 
-        def do_POST(self):
-            request = json.loads(self.rfile.read(int(self.headers["content-length"])))
-            with server.lock:
-                server.asked[request["messages"][1]["content"], request["seed"]] += 1
-            time.sleep(server.seconds)
-            choice = {"index": 0, "finish_reason": "stop", "message": {"role": "assistant", "content": GOOD}}
-            usage = {"prompt_tokens": 9, "completion_tokens": 9, "total_tokens": 18}
-            body = {"id": "1", "object": "chat.completion", "created": 0, "model": "judge", "choices": [choice], "usage": usage}
-            data = json.dumps(body).encode()
-            self.send_response(200)
-            self.send_header("content-type", "application/json")
-            self.send_header("content-length", str(len(data)))
-            self.end_headers()
-            self.wfile.write(data)
-
-        def log_message(self, *_):
-            pass
-
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    server.daemon_threads = True
-    server.handle_error = lambda *_: None  # a client that was killed
-    server.asked, server.lock, server.seconds = Counter(), threading.Lock(), 0.0
-    threading.Thread(target=lambda: server.serve_forever(0.02), daemon=True).start()
-    yield server
-    server.shutdown()
-    server.server_close()
+    with served(answers=answers) as server:
+        server.asked, server.seconds = Counter(), 0.0
+        yield server
 
 
 @pytest.fixture
@@ -73,7 +52,7 @@ def judge(profile, edge):
 
     def judge(more=""):
         file = profile.with_name("judged.toml")
-        file.write_text(profile.read_text() + JUDGE.format(url=f"http://127.0.0.1:{edge.server_port}/v1") + more)
+        file.write_text(profile.read_text() + JUDGE.format(url=edge.url) + more)
         return file
 
     return judge

@@ -80,6 +80,11 @@ def test_an_answer_costs_each_role_what_its_requests_cost():
     assert tflops(TRACE, profiles.load("tiny@localhost:8000")) == found
 
 
+def test_true_captions_cost_nothing_even_had_they_been_asked_for():
+    told = [Step(node="caption", frames=16, cached=16)]
+    assert tflops(told, profiles.load("tiny"), saved=True) == {}
+
+
 def _paid(step):
     paid = {"tokens_in": step.saved_in, "tokens_visual": step.saved_visual, "tokens_out": step.saved_out}
     return step.model_copy(update={"cached": 0, **paid})

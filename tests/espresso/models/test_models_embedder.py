@@ -1,9 +1,5 @@
 """Sentences as vectors: in this process, and from a service."""
 
-import json
-import threading
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-
 import numpy as np
 import pytest
 
@@ -11,6 +7,7 @@ from espresso import profiles
 from espresso.errors import ModelError, ProfileError
 from espresso.models.embedder import embedding
 from espresso.profiles import LocalEmbedder, ServerEmbedder
+from tests.edges import served
 
 TINY = profiles.load("tiny")
 NOBODY = {"backend": "openai", "model": "m", "base_url": "http://127.0.0.1:9/v1"}
@@ -33,26 +30,15 @@ async def test_the_first_token_can_stand_for_all():
     assert not np.allclose(await first.embed(["red square"]), await embedding(TINY.embedder).embed(["red square"]))
 
 
-class Service(BaseHTTPRequestHandler):
-    def do_POST(self):
-        texts = json.loads(self.rfile.read(int(self.headers["Content-Length"])))["input"]
-        data = [{"object": "embedding", "index": n, "embedding": [3.0, float(len(text))]} for n, text in enumerate(texts)]
-        body = json.dumps({"object": "list", "model": "m", "data": data, "usage": {"prompt_tokens": 1, "total_tokens": 1}})
-        self.send_response(200)
-        self.send_header("Content-Type", "application/json")
-        self.end_headers()
-        self.wfile.write(body.encode())
-
-    def log_message(self, *_):
-        pass
+def vectors(request):
+    data = [{"object": "embedding", "index": n, "embedding": [3.0, float(len(text))]} for n, text in enumerate(request["input"])]
+    return 200, {"object": "list", "model": "m", "data": data, "usage": {"prompt_tokens": 1, "total_tokens": 1}}
 
 
 async def test_a_service_gives_vectors_of_length_one():
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Service)
-    threading.Thread(target=server.serve_forever, daemon=True).start()
-    served = embedding(ServerEmbedder(backend="openai", model="m", base_url=f"http://127.0.0.1:{server.server_port}/v1"))
-    assert np.allclose(await served.embed(["four"]), [[0.6, 0.8]])
-    server.shutdown()
+    with served(answers=vectors) as server:
+        found = await embedding(ServerEmbedder(backend="openai", model="m", base_url=server.url)).embed(["four"])
+    assert np.allclose(found, [[0.6, 0.8]])
 
 
 async def test_what_cannot_be_had_is_one_sentence(tmp_path, monkeypatch):

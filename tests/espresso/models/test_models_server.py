@@ -3,11 +3,10 @@
 import asyncio
 import base64
 import io
-import json
 import math
 import threading
 import time
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from contextlib import ExitStack
 from typing import Literal
 
 import numpy as np
@@ -17,6 +16,7 @@ from pydantic import BaseModel
 
 from espresso.errors import ModelError, ServerDownError
 from espresso.models import Message, Picture, ServerModel
+from tests.edges import Edge, served
 
 FLAT = Picture(np.full((32, 32, 3), 200, np.uint8))
 NOISE = Picture(np.random.default_rng(0).integers(0, 255, (64, 64, 3), np.uint8))
@@ -50,49 +50,27 @@ def completion(text, tokens=(), **more):
     } | more
 
 
+class Listing(Edge):
+    def do_GET(self):
+        self.reply(200, {"object": "list", "data": [{"id": "small", "object": "model", "created": 0, "owned_by": "me"}]})
+
+
 @pytest.fixture
 def serve():
     """Start a server with answers to give in turn, the last again and again: (status, body), or a function of the request."""
-    servers = []
+    with ExitStack() as servers:
 
-    def start(*answers):
-        asked = []
+        def start(*answers):
+            asked = []
 
-        class Handler(BaseHTTPRequestHandler):
-            protocol_version = "HTTP/1.1"
-
-            def do_POST(self):
-                request = json.loads(self.rfile.read(int(self.headers["content-length"])))
+            def next_answer(request):
                 asked.append(request)
                 answer = answers[min(len(asked), len(answers)) - 1]
-                self.reply(*(answer(request) if callable(answer) else answer))
+                return answer(request) if callable(answer) else answer
 
-            def do_GET(self):
-                self.reply(200, {"object": "list", "data": [{"id": "small", "object": "model", "created": 0, "owned_by": "me"}]})
+            return servers.enter_context(served(Listing, next_answer)).url, asked
 
-            def reply(self, status, body):
-                data = body if isinstance(body, bytes) else json.dumps(body).encode()
-                self.send_response(status)
-                self.send_header("content-type", "text/html" if data.startswith(b"<") else "application/json")
-                self.send_header("content-length", str(len(data)))
-                self.send_header("retry-after-ms", "5")
-                self.end_headers()
-                self.wfile.write(data)
-
-            def log_message(self, *_):
-                pass
-
-        server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        server.daemon_threads = True
-        server.handle_error = lambda *_: None  # a client that gave up waiting
-        threading.Thread(target=lambda: server.serve_forever(0.02), daemon=True).start()
-        servers.append(server)
-        return f"http://127.0.0.1:{server.server_port}/v1", asked
-
-    yield start
-    for server in servers:
-        server.shutdown()
-        server.server_close()
+        yield start
 
 
 def model(url, **more):

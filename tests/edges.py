@@ -1,0 +1,55 @@
+"""Services at the edge of what is tested: real HTTP servers that say what a test wants said."""
+
+import json
+import threading
+from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+
+
+class Edge(BaseHTTPRequestHandler):
+    """Replies to a JSON request as `server.answers(request)` says: (status, body)."""
+
+    protocol_version = "HTTP/1.1"
+
+    def do_POST(self):
+        request = json.loads(self.rfile.read(int(self.headers["content-length"])))
+        self.reply(*self.server.answers(request))
+
+    def reply(self, status, body):
+        data = body if isinstance(body, bytes) else json.dumps(body).encode()
+        self.send_response(status)
+        self.send_header("content-type", "text/html" if data.startswith(b"<") else "application/json")
+        self.send_header("content-length", str(len(data)))
+        self.send_header("retry-after-ms", "5")
+        self.end_headers()
+        self.wfile.write(data)
+
+    def log_message(self, *_):
+        pass
+
+
+@contextmanager
+def served(handler=Edge, answers=None):
+    """A server on a free port that answers with `answers`; `server.url` is its address for OpenAI's clients."""
+    server = ThreadingHTTPServer(("127.0.0.1", 0), handler)
+    server.daemon_threads = True
+    server.handle_error = lambda *_: None  # a client that gave up waiting, or was killed
+    server.answers, server.lock, server.url = answers, threading.Lock(), f"http://127.0.0.1:{server.server_port}/v1"
+    threading.Thread(target=lambda: server.serve_forever(0.02), daemon=True).start()
+    try:
+        yield server
+    finally:
+        server.shutdown()
+        server.server_close()
+
+
+def completion(text, tokens_in=100, tokens_out=50):
+    """A reply of OpenAI's chat completions."""
+    return {
+        "id": "1",
+        "object": "chat.completion",
+        "created": 0,
+        "model": "judge",
+        "choices": [{"index": 0, "finish_reason": "stop", "message": {"role": "assistant", "content": text}}],
+        "usage": {"prompt_tokens": tokens_in, "completion_tokens": tokens_out, "total_tokens": tokens_in + tokens_out},
+    }
