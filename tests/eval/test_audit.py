@@ -112,9 +112,9 @@ def test_the_tiny_judge_can_be_trusted_as_far_as_its_card_says():
         return await asyncio.gather(*(trial.put(judge) for trial in asked))
 
     tried = asyncio.run(put())
-    assert trust.ordered(tried)[0].share >= 0.8
-    assert next(each for each in trust.truthful(tried) if each.what == "overall").rho >= 0.75
-    assert trust.resistance(tried)[0].mean < 1
+    assert trust.ordered(tried)[0].share >= 0.9
+    assert next(each for each in trust.truthful(tried) if each.what == "overall").rho >= 0.8
+    assert trust.resistance(tried)[0].mean < 0.5
 
 
 def test_a_judge_that_prefers_its_own_answers_is_found_out(roles, tmp_path):
