@@ -106,7 +106,7 @@ def test_an_audit_that_measures_nothing_is_refused():
 def test_the_tiny_judge_can_be_trusted_as_far_as_its_card_says():
     settings = profiles.load("tiny")
     judge = Judge.of(settings, connect(settings), samples=1, temperature=0)
-    asked = trials(4)
+    asked = trials(12)
 
     async def put():
         return await asyncio.gather(*(trial.put(judge) for trial in asked))

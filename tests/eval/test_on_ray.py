@@ -94,8 +94,8 @@ def test_a_run_that_one_engine_began_the_other_goes_on_with(profile, tmp_path):
         run("world", limit=ASKED, strategy="blind", profile=profile, engine="ray", out=folder, on_progress=stop)
     before = samples_in(folder)
     summary = run("world", limit=ASKED, strategy="blind", profile=profile, out=folder)
-    assert len(before) == 4
-    assert samples_in(folder)[:4] == before
+    assert 4 <= len(before) < ASKED  # what came at the same moment is kept too
+    assert samples_in(folder)[: len(before)] == before
     assert summary.metrics["n"] == ASKED
 
 

@@ -49,7 +49,8 @@ def server(adapters):
     with socket.socket() as free:
         free.bind(("localhost", 0))
         port = free.getsockname()[1]
-    (planned, _) = serving.plan(tiny.model_copy(update={"reasoner": reasoner}), port)
+    servers = serving.plan(tiny.model_copy(update={"reasoner": reasoner}), port)
+    planned = next(each for each in servers if "reasoner" in each.roles)
     with serving.running([planned]):
         yield planned.base_url
 
