@@ -36,7 +36,7 @@ except ImportError as error:
     raise ModelError("Ray is not installed. Install videoespresso[ray], or use --engine local.") from error
 
 LOSSES = 3
-"""So often may a worker die on a clip before its questions are errors."""
+"""So often may a worker die while it has one clip alone before the clip's questions are errors."""
 RESTARTS = 8
 """So often may a worker die before the run stops. A machine that is taken away does not count."""
 ANSWERS_WITHIN_S = 5.0
@@ -129,7 +129,7 @@ async def hand_out(clips: Sequence[Clip], workers: Sequence[Any], keep: Keep) ->
         left.put_nowait(clip)
     losses = Counter[str]()
 
-    async def feed(worker: Any) -> None:
+    async def feed(worker: Any, alone: bool) -> None:
         while True:
             clip = await left.get()
             try:
@@ -138,22 +138,27 @@ async def hand_out(clips: Sequence[Clip], workers: Sequence[Any], keep: Keep) ->
             except RayTaskError as error:
                 raise error.cause from None
             except (RayError, asyncio.CancelledError):  # the worker is lost, with all that it was asked
-                losses[clip[0].id] += 1
+                losses[clip[0].id] += alone
                 left.put_nowait(clip)
-                raise
-            finally:
                 left.task_done()
+                raise
+            left.task_done()  # not where it failed for good: nothing is done then, and the failure ends it all
 
     async def use(worker: Any) -> None:
         places = min(CLIPS_AT_ONCE, -(-len(clips) // len(workers)))
         while True:
             await _ready(worker)
+            feeds = [asyncio.create_task(feed(worker, alone=places == 1)) for _ in range(places)]
             try:
-                async with asyncio.TaskGroup() as feeds:
-                    for _ in range(places):
-                        feeds.create_task(feed(worker))
-            except* RayError:
-                places = max(1, places // 4)  # memory may have been the cause, or one clip, which drags few others along then
+                await asyncio.wait(feeds, return_when=asyncio.FIRST_EXCEPTION)
+            finally:  # no TaskGroup: it forgets that it was cancelled where one of its tasks fails at the same moment
+                for each in feeds:
+                    each.cancel()
+                ends = await asyncio.gather(*feeds, return_exceptions=True)
+            for end in ends:
+                if isinstance(end, BaseException) and not isinstance(end, RayError | asyncio.CancelledError):
+                    raise end
+            places = max(1, places // 4)  # memory may have been the cause, or one clip: alone, it will show
 
     async with asyncio.TaskGroup() as tasks:
         used = [tasks.create_task(use(worker)) for worker in workers]

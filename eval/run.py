@@ -202,9 +202,7 @@ async def _ask_all(
     try:
         await ask([list(clip) for _, clip in groupby(left, key=lambda question: question.visuals)], keep)
     except ExceptionGroup as errors:
-        error: Exception = errors
-        while isinstance(error, ExceptionGroup):  # an engine may have groups of tasks in tasks
-            error = error.exceptions[0]
+        error = errors.exceptions[0]
         if isinstance(error, ServerDownError):
             raise ServerDownError(f"{error} {progress.done} of {progress.total} answers are kept: run the same again.") from None
         raise error from None

@@ -1,11 +1,13 @@
 """The engine `ray` on two real workers of this machine; their models stand behind a small OpenAI-compatible server."""
 
+import asyncio
 import os
 import shutil
 import sys
 from hashlib import sha256
 from pathlib import Path
 from time import sleep
+from types import SimpleNamespace
 
 import psutil
 import pytest
@@ -21,6 +23,8 @@ from tests.edges import served
 from tests.espresso.cli.conftest import Handler, write_profile
 
 ray = pytest.importorskip("ray")
+from ray.exceptions import RayError  # noqa: E402
+
 from eval.on_ray import RESTARTS, cluster, hand_out  # noqa: E402 - needs Ray
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="Ray's support of Windows is experimental")
@@ -123,6 +127,11 @@ def test_a_model_that_a_worker_does_not_have_is_told_as_ever(profile, tmp_path):
         run("world", limit=3, strategy="blind", profile=here.model_copy(update={"reasoner": lost}), engine="ray", out=Path("r"))
 
 
+def clip_of(name):
+    """A clip with one question."""
+    return [Question(id=name, visuals=("clip.mp4",), text="What?")]
+
+
 async def test_a_clip_that_kills_every_worker_is_an_error_and_the_others_are_answered():
     class Mortal:
         """Dies of one clip."""
@@ -137,11 +146,51 @@ async def test_a_clip_that_kills_every_worker_is_an_error_and_the_others_are_ans
 
     workers = [ray.remote(Mortal).options(max_restarts=RESTARTS).remote() for _ in range(2)]
     names, kept = ["one", "deadly", "two", "three", "four"], []
-    await hand_out([[Question(id=name, visuals=("clip.mp4",), text="What?")] for name in names], workers, kept.append)
+    await hand_out(list(map(clip_of, names)), workers, kept.append)
     assert sorted(sample.id for sample in kept) == sorted(names)
     assert {sample.id: sample.error for sample in kept if sample.error} == {
         "deadly": "the worker that was asked died 3 times. Run the same again, with fewer workers where memory is short."
     }
+
+
+def played(turns):
+    """Two workers, Ray's part played: answers and losses come after so many turns of the event loop, at the same moment."""
+
+    async def ready():
+        pass
+
+    async def ask(clip):
+        for _ in range(turns):
+            await asyncio.sleep(0)
+        if clip[0].id == "deadly":
+            raise RayError
+        return [Sample(id=question.id, question=question, order=()) for question in clip]
+
+    begun = SimpleNamespace(options=lambda **_: SimpleNamespace(remote=ready))
+    return [SimpleNamespace(ask=SimpleNamespace(remote=ask), ready=begun)] * 2
+
+
+@pytest.mark.parametrize("turns", [0, 1, 2, 3])
+async def test_giving_a_clip_up_last_of_all_ends_the_run(turns):
+    kept = []
+    async with asyncio.timeout(30):
+        await hand_out(list(map(clip_of, ["one", "deadly", "two"])), played(turns), kept.append)
+    assert sorted(sample.id for sample in kept) == ["deadly", "one", "two"]
+
+
+@pytest.mark.parametrize("turns", [0, 1, 2, 3])
+@pytest.mark.parametrize("place", [1, 2, 3])
+async def test_a_disk_that_is_full_ends_the_run_wherever_it_is(turns, place):
+    kept = []
+
+    def keep(sample):
+        kept.append(sample)
+        if len(kept) == place:
+            raise OSError("no space left")
+
+    async with asyncio.timeout(30):
+        with pytest.raises(ExceptionGroup, check=lambda group: "no space" in str(group.exceptions[0])):
+            await hand_out(list(map(clip_of, ["one", "two", "three"])), played(turns), keep)
 
 
 def test_no_cluster_is_one_sentence(profile):
