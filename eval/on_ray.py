@@ -35,7 +35,7 @@ try:
 except ImportError as error:
     raise ModelError("Ray is not installed. Install videoespresso[ray], or use --engine local.") from error
 
-LOSSES = 3
+LOSSES = 2
 """So often may a worker die while it has one clip alone before the clip's questions are errors."""
 RESTARTS = 8
 """So often may a worker die before the run stops. A machine that is taken away does not count."""
@@ -182,7 +182,7 @@ async def _ready(worker: Any) -> None:
 
 def _lost(clip: Clip) -> list[Sample]:
     """Samples of questions that cannot be asked; their options were shown in no order."""
-    error = f"the worker that was asked died {LOSSES} times. Run the same again, with fewer workers where memory is short."
+    error = f"a worker died {LOSSES} times with nothing but this clip. Run the same again, with fewer workers where memory is short."
     return [Sample(id=question.id, question=question, order=(), error=error) for question in clip]
 
 
