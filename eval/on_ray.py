@@ -182,7 +182,7 @@ async def _ready(worker: Any) -> None:
 
 def _lost(clip: Clip) -> list[Sample]:
     """Samples of questions that cannot be asked; their options were shown in no order."""
-    error = f"a worker died {LOSSES} times with nothing but this clip. Run the same again, with fewer workers where memory is short."
+    error = f"a worker died {LOSSES} times with this clip alone. Run the same again, with fewer workers where memory is short."
     return [Sample(id=question.id, question=question, order=(), error=error) for question in clip]
 
 

@@ -149,7 +149,7 @@ async def test_a_clip_that_kills_every_worker_is_an_error_and_the_others_are_ans
     await hand_out(list(map(clip_of, names)), workers, kept.append)
     assert sorted(sample.id for sample in kept) == sorted(names)
     assert {sample.id: sample.error for sample in kept if sample.error} == {
-        "deadly": "a worker died 2 times with nothing but this clip. Run the same again, with fewer workers where memory is short."
+        "deadly": "a worker died 2 times with this clip alone. Run the same again, with fewer workers where memory is short."
     }
 
 
