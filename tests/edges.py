@@ -7,12 +7,13 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 
 class Edge(BaseHTTPRequestHandler):
-    """Replies to a JSON request as `server.answers(request)` says: (status, body)."""
+    """Replies to a JSON request as `server.answers(request)` says: (status, body). `server.asked` are the requests so far."""
 
     protocol_version = "HTTP/1.1"
 
     def do_POST(self):
         request = json.loads(self.rfile.read(int(self.headers["content-length"])))
+        self.server.asked.append(request)
         self.reply(*self.server.answers(request))
 
     def reply(self, status, body):
@@ -34,7 +35,8 @@ def served(handler=Edge, answers=None):
     server = ThreadingHTTPServer(("127.0.0.1", 0), handler)
     server.daemon_threads = True
     server.handle_error = lambda *_: None  # a client that gave up waiting, or was killed
-    server.answers, server.lock, server.url = answers, threading.Lock(), f"http://127.0.0.1:{server.server_port}/v1"
+    server.answers, server.asked, server.lock = answers, [], threading.Lock()
+    server.url = f"http://127.0.0.1:{server.server_port}/v1"
     threading.Thread(target=lambda: server.serve_forever(0.02), daemon=True).start()
     try:
         yield server

@@ -17,7 +17,7 @@ from eval.metrics import Sample
 from eval.report import compare, markdown
 from eval.spending import SpentError
 from eval.verdicts import verdicts_in
-from tests.edges import Edge, completion, served
+from tests.edges import completion, served
 
 CONFIGURATION = Configuration(
     bench="world", split="test", limit=None, strategy="blind", seed=0, profile={"name": "tiny"}, models={}, prompts={},
@@ -30,15 +30,7 @@ GOOD = [json.dumps({name: {"reason": "so", "score": score} for name in CRITERIA}
 def edge():
     """A server that answers as `edge.answers(request)` says: (status, body); `edge.asked` are its requests."""
 
-    class Remembering(Edge):
-        def do_POST(self):
-            request = json.loads(self.rfile.read(int(self.headers["content-length"])))
-            with self.server.lock:
-                self.server.asked.append(request)
-            self.reply(*self.server.answers(request))
-
-    with served(Remembering, lambda request: (200, completion(GOOD[6]))) as server:
-        server.asked = []
+    with served(answers=lambda request: (200, completion(GOOD[6]))) as server:
         yield server
 
 

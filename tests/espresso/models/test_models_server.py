@@ -61,14 +61,12 @@ def serve():
     with ExitStack() as servers:
 
         def start(*answers):
-            asked = []
-
             def next_answer(request):
-                asked.append(request)
-                answer = answers[min(len(asked), len(answers)) - 1]
+                answer = answers[min(len(server.asked), len(answers)) - 1]
                 return answer(request) if callable(answer) else answer
 
-            return servers.enter_context(served(Listing, next_answer)).url, asked
+            server = servers.enter_context(served(Listing, next_answer))
+            return server.url, server.asked
 
         yield start
 
