@@ -17,14 +17,15 @@ from typing import Any, get_args
 import numpy as np
 from PIL.Image import Image
 
-from agents.answer import Progress, graph
-from agents.run import Run
-from agents.state import AnswerState, Strategy
-from espresso import cost, media, profiles
+from agents.answer.context import Run
+from agents.answer.graph import Progress, graph
+from agents.answer.state import AnswerState, Strategy
+from espresso import media, profiles
 from espresso.cache import Cache
 from espresso.errors import ProfileError, QuestionError
 from espresso.media import Media
 from espresso.models import Roles
+from espresso.models import flops as cost
 from espresso.profiles import Profile
 from espresso.schema import Answer, CoreFrame, Evidence, Frame, Question, Step, Usage
 
@@ -54,7 +55,7 @@ async def aask(
 
     visuals: a path, URL (with `allow_urls`), bytes, array, PIL image or opened `Media`, or a list of them. options: two or more
     different texts to choose from, or None for a free answer. profile: a name or file; None is ESPRESSO_PROFILE, else `tiny`. Its
-    models are loaded once and kept for the next question. strategy: how core frames are found, see `agents.state.Strategy`.
+    models are loaded once and kept for the next question. strategy: how core frames are found, see `agents.answer.state.Strategy`.
     frames: the most core frames the selector may choose, or how many frames `uniform` takes. core_frames: for `given`, times in
     seconds of the first visual, or `Frame`s. evidence: what to answer from beside the frames, in place of the reasoner's own.
     reference: the right answer, beside which the profile's judge scores the one that is given (`Answer.verdict`).

@@ -20,9 +20,9 @@ from typing import Any, Generic, Literal, NamedTuple, TypeVar
 from pydantic import BaseModel, Field, ValidationError
 
 import prompts
-from agents.run import Run
-from agents.state import AnswerState, AnswerUpdate
-from agents.steps import step
+from agents.answer.context import Run
+from agents.answer.state import AnswerState, AnswerUpdate
+from agents.trace import step
 from espresso.cache import Cache, ReplyKey
 from espresso.errors import ModelError, ProfileError, ServerDownError
 from espresso.models import ChatModel, Completion, Roles

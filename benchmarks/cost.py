@@ -1,4 +1,4 @@
-"""Hold `espresso.cost` against the TFLOPs that VideoEspresso publishes (Table 1, a video of 16 seconds).
+"""Hold `espresso.models.flops` against the TFLOPs that VideoEspresso publishes (Table 1, a video of 16 seconds).
 
     uv run python -m benchmarks.cost
 
@@ -16,7 +16,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import Any
 
-from espresso.cost import Cost, read
+from espresso.models.flops import Cost, read
 
 
 def _language(width: int, inner: int, layers: int, heads: int, keys: int, vocabulary: int) -> dict[str, int]:

@@ -7,7 +7,7 @@ lmms-eval gets an environment of its own in the cache folder, made once with uv,
 
     uv venv lmms && uv pip install --python lmms/bin/python lmms-eval==0.7.3 transformers==5.19.0 qwen-vl-utils decord2
 
-The test split is exported (`eval.export`) and its open task asked by both, each in a process of its own: by lmms-eval's command
+The test split is exported (`eval.lmms_eval.export`) and its open task asked by both, each in a process of its own: by lmms-eval's command
 with its own Qwen2-VL model, and by `espresso.ask_many` with the strategy `uniform`.
 
 Equal: the weights (the tiny base with the evidence adapter merged in, float32), the questions, the frames by index, the prompt to
@@ -45,8 +45,8 @@ from typing import Any
 from espresso import profiles, world
 from espresso.cache import default_folder
 from espresso.schema import Question
-from eval.export import DOCUMENTS, export
-from eval.lmms_eval_task.utils import nearest
+from eval.lmms_eval.export import DOCUMENTS, export
+from eval.lmms_eval.task.utils import nearest
 from eval.stats import interval
 
 LMMS_EVAL = "0.7.3"

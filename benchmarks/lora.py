@@ -21,10 +21,10 @@ from transformers import AutoProcessor
 from trl import SFTTrainer
 
 from espresso.models.chat import Picture
-from finetune import lora
 from finetune.config import LoraConfig, read
-from finetune.data import Row
-from finetune.sources import load
+from finetune.lora.collate import Row
+from finetune.lora.examples import load
+from finetune.lora import train as lora
 
 
 def ours(config: LoraConfig, rows: Sequence[Row], steps: int, folder: Path) -> float:

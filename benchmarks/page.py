@@ -21,9 +21,9 @@ from selenium import webdriver
 from selenium.webdriver.chrome.service import Service
 
 from espresso.schema import Visual
-from eval import page
-from eval.folder import samples_in
+from eval.log.run_folder import samples_in
 from eval.metrics import Sample
+from eval.report import html as page
 from eval.run import run
 
 SMALL = 30

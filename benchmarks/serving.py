@@ -36,10 +36,10 @@ from openai.resources.chat.completions import AsyncCompletions
 import espresso
 from espresso import profiles
 from espresso.cache import Cache
-from espresso.models import serving
+from espresso.datasets import bench
+from espresso.models.vllm import launch as serving
 from espresso.profiles import Profile, ServerRole, served
 from espresso.schema import Answer, Question
-from eval.benches import bench
 
 PORT = 8431
 

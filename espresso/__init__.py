@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from agents.ask import aask, ask
-    from agents.many import aask_many, ask_many
+    from agents.batch import aask_many, ask_many
     from espresso.errors import DataError, EspressoError, MediaError, ModelError, ProfileError, QuestionError
     from espresso.schema import (
         Answer,
@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 
 _HOMES = {
     "agents.ask": ("aask", "ask"),
-    "agents.many": ("aask_many", "ask_many"),
+    "agents.batch": ("aask_many", "ask_many"),
     "espresso.errors": ("DataError", "EspressoError", "MediaError", "ModelError", "ProfileError", "QuestionError"),
     "espresso.schema": (
         "Answer", "Caption", "CoreFrame", "Evidence", "Frame", "KeyItem",

@@ -24,19 +24,19 @@ import numpy as np
 import prompts
 from espresso import profiles
 from espresso.cache import Cache
+from espresso.datasets import Bench, bench
+from espresso.datasets.base import Loaded, Source
 from espresso.errors import DataError, EspressoError, ProfileError, ServerDownError
 from espresso.models import Picture, Roles, connect
 from espresso.profiles import Profile
 from espresso.profiles.weights import identity
 from espresso.schema import Question, Record
-from eval import local
-from eval.asking import Asking, Strategy, load_models
-from eval.benches import Bench, bench
-from eval.benches.files import Loaded, Source
-from eval.folder import Configuration, RunFolder
-from eval.local import Engine
+from eval.executors import local
+from eval.executors.local import Engine
+from eval.log.run_folder import Configuration, RunFolder
 from eval.metrics import Metrics, Sample, TaskAccuracy, by_task, metrics
 from eval.protocols import Protocol
+from eval.sample import Asking, Strategy, load_models
 
 EngineName = Literal["local", "ray"]
 COUNTED = ("selector", "oracle-captions", "uniform", "random")
@@ -94,12 +94,12 @@ def run(
 ) -> Summary:
     """Run a benchmark, or go on with a run that was interrupted; returns its numbers.
 
-    limit: the first so many questions. frames, protocol, given: see `eval.asking.Asking`. profile: itself, its name or file; None
+    limit: the first so many questions. frames, protocol, given: see `eval.sample.Asking`. profile: itself, its name or file; None
     is ESPRESSO_PROFILE, else `tiny`. seed: of the order in which options are shown. out: the run's folder, by default
     runs/<bench>-<split>-<profile>-<strategy>-<limit>, with what else was asked for.
     source: the files of a benchmark that comes in files. allow_missing: leave questions out whose videos are not there.
     roles: connected models to use in place of the profile's. engine: where questions are asked, in this process or by `workers`
-    on the Ray cluster at `address` (see `eval.on_ray`); a run that one has begun the other can go on with.
+    on the Ray cluster at `address` (see `eval.executors.ray`); a run that one has begun the other can go on with.
 
     A question that cannot be answered is kept as an error, counts as wrong, and is asked again when the run is gone on with.
     Raises DataError for a benchmark, split, strategy or limit that does not exist and for a folder that holds something else,
@@ -120,7 +120,7 @@ def run(
     asking = partial(Asking, bench=chosen, profile=settings, **manner)
     load = partial(chosen.load, split, limit, source)
     if engine == "ray":
-        from eval import on_ray  # noqa: PLC0415 - an extra
+        from eval.executors import ray as on_ray
 
         on_ray.check(address)
     else:

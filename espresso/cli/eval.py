@@ -10,7 +10,7 @@ import typer
 if TYPE_CHECKING:
     from rich.table import Table
 
-    from eval.benches.files import Source
+    from espresso.datasets.base import Source
     from eval.run import Progress, Summary
 
 app = typer.Typer(no_args_is_help=True, help="Measure answers on a benchmark.")
@@ -62,7 +62,7 @@ def run(
     from rich.console import Console
 
     from espresso.cli import show
-    from eval.report import paper_row
+    from eval.report.table import paper_row
     from eval.run import run as run_bench
 
     with show.progress(_said) as on_progress:
@@ -116,7 +116,7 @@ def study(
     """What choosing frames is worth (Table 5): uniform, random, selected and true frames, by accuracy and whole cost."""
     from espresso.cli import show
     from espresso.errors import DataError
-    from eval.study import markdown, selector_study
+    from eval.report.frame_study import markdown, selector_study
 
     if part != "selector":
         raise DataError(f"no study is called {part!r}. There is one: selector.")
@@ -142,7 +142,7 @@ def report(
     from rich.console import Console
     from rich.table import Table
 
-    from eval.report import compare, markdown, rows
+    from eval.report.table import compare, markdown, rows
 
     compared = compare(runs)
     if html:
@@ -166,9 +166,9 @@ def _write_page(path: Path, runs: list[Path]) -> None:
     from rich.console import Console
 
     from espresso.cli import show
-    from eval import page
+    from eval.judge.results import verdicts_in
+    from eval.report import html as page
     from eval.run import Progress
-    from eval.verdicts import verdicts_in
 
     verdicts = [verdicts_in(run) for run in runs]
     with show.progress(_said) as on_progress:
@@ -182,8 +182,8 @@ def _write_page(path: Path, runs: list[Path]) -> None:
 
 def _source(data: Path | None, videos: Path | None) -> Source | None:
     """A user's copy of a benchmark. Raises DataError where half of it is given."""
+    from espresso.datasets.base import Source
     from espresso.errors import DataError
-    from eval.benches.files import Source
 
     if (data is None) != (videos is None):
         raise DataError("--data and --videos go together. Give the file of questions and the folder of videos, or neither.")

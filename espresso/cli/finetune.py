@@ -9,7 +9,7 @@ import typer
 
 if TYPE_CHECKING:
     from finetune.config import LoraConfig
-    from finetune.data import StageName
+    from finetune.lora.collate import StageName
 
 SHOWN_BAD_ROWS = 10
 
@@ -53,7 +53,7 @@ def answer(
 def _stage(settings: LoraConfig, stage: StageName, steps: int | None, as_json: bool) -> None:
     from rich.console import Console
 
-    from finetune.stages import finetune as run
+    from finetune.lora.stages import finetune as run
 
     console = Console(stderr=True)
     made, loaded = run(settings, stage, steps=steps)
@@ -82,8 +82,8 @@ def check(
     """Compare the trained adapters, in this process, with those that a vLLM server serves."""
     import json
 
-    from finetune.checks import served
     from finetune.config import LoraConfig, read
+    from finetune.lora.verify_served import served
 
     found = served(read(config, LoraConfig, output=output), server, model, limit)
     if as_json:
@@ -109,9 +109,9 @@ def ablate(
     from rich.console import Console
 
     from espresso import profiles
-    from finetune.ablate import ablate as run
-    from finetune.ablate import table
     from finetune.config import LoraConfig, read
+    from finetune.lora.ablate import ablate as run
+    from finetune.lora.ablate import table
 
     settings = read(config, LoraConfig)
     found = run(

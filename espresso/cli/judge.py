@@ -10,10 +10,10 @@ import typer
 if TYPE_CHECKING:
     from rich.table import Table
 
-    from eval.audit_page import Table as Finding
-    from eval.judging import Estimate
+    from eval.judge.results import Summary
+    from eval.judge.run import Estimate
+    from eval.judge_audit.report import Table as Finding
     from eval.run import Progress
-    from eval.verdicts import Summary
 
 HEADS = {"logic": "Log.", "factuality": "Fac.", "accuracy": "Acc.", "conciseness": "Con.", "overall": "Overall"}
 """The column heads of Table 2."""
@@ -45,7 +45,7 @@ def run(
     from rich.console import Console
 
     from espresso.cli import show
-    from eval.judging import judge_run
+    from eval.judge.run import judge_run
 
     with show.progress(_said) as on_progress:
         summary = judge_run(
@@ -128,8 +128,8 @@ def audit(
     from rich.console import Console
 
     from espresso.cli import show
-    from eval.audit import audit as find_out
-    from eval.audit_page import tables, write
+    from eval.judge_audit.audit import audit as find_out
+    from eval.judge_audit.report import tables, write
 
     with show.progress(lambda progress: "") as on_progress:
         found = find_out(

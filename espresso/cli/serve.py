@@ -27,7 +27,7 @@ def models(
     from rich.console import Console
 
     from espresso import profiles
-    from espresso.models import serving
+    from espresso.models.vllm import launch as serving
 
     settings = profiles.load(profile or os.environ.get("ESPRESSO_PROFILE") or "tiny")
     servers = serving.plan(settings, port)

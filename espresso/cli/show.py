@@ -15,7 +15,7 @@ from rich.text import Text
 from espresso.schema import Answer, Caption, letter
 
 if TYPE_CHECKING:
-    from agents.answer import Progress
+    from agents.answer.graph import Progress
     from eval.run import Progress as RunProgress
 
 BAR_WIDTH = 20

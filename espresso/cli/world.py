@@ -53,7 +53,7 @@ def export(
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON document.")] = False,
 ) -> None:
     """Make the folder a task folder of lmms-eval: lmms-eval --include_path FOLDER --tasks espresso_world."""
-    from eval.export import export as export_world
+    from eval.lmms_eval.export import export as export_world
 
     questions = export_world(folder, frames=frames)
     if as_json:

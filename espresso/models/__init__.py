@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from espresso.models.budget import fit_frames
 from espresso.models.chat import ChatModel, Completion, Conversation, Message, Picture, TokenCount
-from espresso.models.local import LocalModel
+from espresso.models.context import fit_frames
 from espresso.models.roles import Roles, connect
+from espresso.models.transformers_model import LocalModel
 
 if TYPE_CHECKING:
-    from espresso.models.server import ServerModel
+    from espresso.models.openai_client import ServerModel
 
 __all__ = [
     "ChatModel",
@@ -30,7 +30,7 @@ __all__ = [
 def __getattr__(name: str) -> Any:
     """Import the server backend when it is asked for: the OpenAI SDK takes a second, which a local model need not wait."""
     if name == "ServerModel":
-        from espresso.models.server import ServerModel  # noqa: PLC0415
+        from espresso.models.openai_client import ServerModel  # noqa: PLC0415
 
         return ServerModel
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -65,7 +65,7 @@ class InProcess:
             folder = fetch(self._role.model, self._role.download)
             from transformers import AutoModel, AutoTokenizer  # noqa: PLC0415 - takes seconds
 
-            from espresso.models.local import LOADING  # noqa: PLC0415
+            from espresso.models.transformers_model import LOADING  # noqa: PLC0415
 
             try:
                 with LOADING:

@@ -26,7 +26,7 @@ from transformers.utils import logging as transformers_logging
 from espresso.models.chat import Completion, Conversation
 from espresso.models.decoding import Chooser, JsonWriter
 from espresso.models.device import best_dtype
-from espresso.models.reader import Reader
+from espresso.models.processor import Reader
 
 
 class Engine:

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from espresso.errors import ProfileError
 from espresso.models.chat import ChatModel
 from espresso.models.embedder import Embedder, embedding
-from espresso.models.local import LocalModel
+from espresso.models.transformers_model import LocalModel
 from espresso.profiles import LocalRole, Profile, Role, bare, shared
 
 HERE = ("localhost", "127.0.0.1")
@@ -75,7 +75,7 @@ def _model(role: Role, profile: Profile) -> ChatModel:
         raise ProfileError(
             f"profile {profile.name}: {role.model} needs a key. Put it into the environment as {role.api_key_env}."
         )
-    from espresso.models.server import ServerModel  # noqa: PLC0415 - the OpenAI SDK takes a second to import
+    from espresso.models.openai_client import ServerModel  # noqa: PLC0415 - the OpenAI SDK takes a second to import
 
     name, _, address = profile.name.rpartition("@")
     host, _, port = address.rpartition(":")

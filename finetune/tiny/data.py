@@ -24,7 +24,7 @@ from torch.utils.data import Dataset
 from transformers import Qwen2Tokenizer
 
 import prompts
-from agents.select import changed
+from agents.answer.select import changed
 from espresso.models.chat import Message, Picture
 from espresso.world import Story, render, story
 from espresso.world.cast import COLOURS, SHAPES, VEHICLES

@@ -1,6 +1,6 @@
 """Training batches for the tiny judge: answers spoilt in known ways, and what is to be said of them.
 
-A row is the judge's prompt and its reply, the JSON of `agents.judge.Judgement`: the scores that `eval.corruption` derives from
+A row is the judge's prompt and its reply, the JSON of `agents.judge.Judgement`: the scores that `eval.judge_audit.perturb` derives from
 the truth, each with a sentence that says what is wrong. Questions, things and wordings are the train split's.
 """
 
@@ -17,8 +17,8 @@ import prompts
 from agents.judge import CRITERIA, Criterion, Judgement
 from espresso.models.chat import Message
 from espresso.world import questions_of, story
-from eval import corruption
-from eval.corruption import Version
+from eval.judge_audit import perturb as corruption
+from eval.judge_audit.perturb import Version
 from finetune.tiny.config import TinyConfig
 from finetune.tiny.data import TRAIN_STORIES, Batch, Row, collate
 

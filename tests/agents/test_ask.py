@@ -7,7 +7,7 @@ import pytest
 from PIL import Image
 
 import espresso
-from agents.run import Run
+from agents.answer.context import Run
 from espresso import media
 from espresso.schema import Frame
 

@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 
 from espresso import profiles
+from espresso.datasets import world
 from espresso.models import Completion, Roles, TokenCount
 from espresso.models.embedder import embedding
-from eval.benches import world
 
 LIMIT = 6
 

@@ -12,8 +12,8 @@ from time import sleep
 
 import pytest
 
+from espresso.datasets import world
 from espresso.models import Roles
-from eval.benches import world
 from eval.run import run
 from tests.eval.conftest import Double
 

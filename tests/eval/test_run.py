@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 from espresso.errors import DataError, EspressoError, ModelError
-from eval.asking import shuffled
 from eval.run import run
+from eval.sample import shuffled
 
 LIMIT = 6
 

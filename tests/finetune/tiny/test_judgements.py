@@ -5,7 +5,7 @@ import torch
 from safetensors.torch import load_file
 
 from agents.judge import Judgement
-from eval.corruption import Version
+from eval.judge_audit.perturb import Version
 from finetune.tiny import build, judgements
 from finetune.tiny.config import TinyConfig
 from finetune.tiny.train import train

@@ -1,0 +1,242 @@
+"""The page about runs, looked at in a real browser: it opens, is filtered, shows what was seen, and runs nothing that is data."""
+
+import json
+import shutil
+
+import pytest
+from selenium import webdriver
+from selenium.webdriver.chrome.service import Service
+from selenium.webdriver.common.by import By
+from selenium.webdriver.common.keys import Keys
+from selenium.webdriver.support.ui import Select
+from typer.testing import CliRunner
+
+from espresso.cli import app
+from espresso.errors import DataError
+from espresso.schema import Verdict
+from eval.log.run_folder import samples_in
+from eval.report.table import compare
+from eval.report import html as page
+from eval.run import run
+
+LIMIT = 6
+HOSTILE = (
+    "</script><script>document.title = 'owned'</script><img src=x onerror=\"document.title = 'owned'\"> {{ 7 * 7 }} & <b>bold</b>"
+)
+FLAGS = (
+    "--headless --no-sandbox --disable-gpu --no-first-run --disable-background-networking --disable-component-update "
+    "--disable-sync --window-size=1200,900"
+)
+LOGS = {"browser": "ALL", "performance": "ALL"}
+
+
+@pytest.fixture(scope="module")
+def chromium(tmp_path_factory):
+    if not (shutil.which("chromium") and shutil.which("chromedriver")):
+        pytest.skip("the page is looked at in Chromium, and there is no chromium with its chromedriver here")
+    options = webdriver.ChromeOptions()
+    for flag in (*FLAGS.split(), f"--user-data-dir={tmp_path_factory.mktemp('profile')}"):
+        options.add_argument(flag)
+    options.binary_location = shutil.which("chromium")
+    options.set_capability("goog:loggingPrefs", LOGS)
+    browser = webdriver.Chrome(options, Service(shutil.which("chromedriver")))
+    yield browser
+    browser.quit()
+
+
+@pytest.fixture
+def runs(roles, tmp_path):
+    """The first run is right throughout, the second where it knows the answer: in half of the questions, if not by luck."""
+    run("world", limit=LIMIT, roles=roles, out=tmp_path / "right")
+    roles.reasoner.knows = dict([*roles.reasoner.knows.items()][::2])
+    run("world", limit=LIMIT, roles=roles, out=tmp_path / "half")
+    return [tmp_path / "right", tmp_path / "half"]
+
+
+@pytest.fixture
+def opened(chromium, tmp_path):
+    """Write a page, open it, and give the browser; after the test nothing may have gone wrong or been asked of anyone."""
+
+    def open_page(folders, **wishes):
+        for kind in LOGS:
+            chromium.get_log(kind)
+        page.write(tmp_path / "page.html", folders, **wishes)
+        chromium.get((tmp_path / "page.html").as_uri())
+        return chromium
+
+    yield open_page
+    assert chromium.get_log("browser") == []
+    sent = [json.loads(entry["message"])["message"] for entry in chromium.get_log("performance")]
+    asked = {each["params"]["request"]["url"] for each in sent if each["method"] == "Network.requestWillBeSent"}
+    assert {url.partition(":")[0] for url in asked} <= {"file", "data"}
+
+
+def changed(folder, number, **updates):
+    """Change a line of a run's samples."""
+    samples = samples_in(folder)
+    samples[number] = samples[number].model_copy(update=updates)
+    (folder / "samples.jsonl").write_text("".join(sample.model_dump_json() + "\n" for sample in samples))
+
+
+def shown(browser):
+    return [entry.text for entry in browser.find_elements(By.CSS_SELECTOR, ".entry code")]
+
+
+def test_the_page_opens_with_every_sample_and_says_how_the_runs_did(opened, runs):
+    browser = opened(runs)
+    assert sorted(shown(browser)) == sorted(sample.id for sample in samples_in(runs[0]))
+    cards = [card.text for card in browser.find_elements(By.CLASS_NAME, "run")]
+    assert "100.0 %" in cards[0]
+    assert "points against" in cards[1]
+    assert (
+        len(browser.find_elements(By.CSS_SELECTOR, ".task.all .bar")) == len(browser.find_elements(By.CLASS_NAME, "point")) == 2
+    )
+
+
+def test_samples_are_filtered_by_what_each_run_made_of_them(opened, runs):
+    samples = {sample.id: sample for sample in samples_in(runs[1])}
+    browser = opened(runs)
+    marks = browser.find_elements(By.CSS_SELECTOR, "select.mark")
+
+    Select(marks[1]).select_by_visible_text("wrong")
+    wrong = {name for name, sample in samples.items() if not sample.scores.correct}
+    assert set(shown(browser)) == wrong < set(samples)
+    assert f"{len(wrong)} of {LIMIT} questions" in browser.find_element(By.ID, "count").text
+    Select(marks[0]).select_by_visible_text("wrong")
+    assert shown(browser) == []
+    assert browser.find_element(By.ID, "more").text == "No question matches."
+
+    browser.refresh()
+    browser.find_element(By.ID, "differ").click()
+    assert set(shown(browser)) == wrong
+
+
+def test_samples_are_filtered_by_task(opened, runs):
+    samples = {sample.id: sample for sample in samples_in(runs[0])}
+    browser = opened(runs)
+    task = next(iter(samples.values())).question.task
+    Select(browser.find_element(By.ID, "task")).select_by_visible_text(task)
+    assert set(shown(browser)) == {name for name, sample in samples.items() if sample.question.task == task}
+
+
+def test_samples_are_searched_for_words_without_a_mouse(opened, runs):
+    name = samples_in(runs[0])[0].id
+    browser = opened(runs)
+    browser.find_element(By.TAG_NAME, "body").send_keys("/", name.upper())
+    assert shown(browser) == [name]
+    browser.switch_to.active_element.send_keys(Keys.ESCAPE)
+    assert len(shown(browser)) == LIMIT
+
+
+def test_keys_go_from_sample_to_sample(opened, runs):
+    browser = opened(runs)
+    for key in "jjk":
+        browser.switch_to.active_element.send_keys(key)
+    assert shown(browser)[0] in browser.switch_to.active_element.text
+
+
+def test_the_filmstrip_marks_core_frames_and_tells_captions(opened, runs):
+    sample = samples_in(runs[0])[0]
+    entry = opened(runs[:1]).find_element(By.CLASS_NAME, "entry")
+    tiles = entry.find_elements(By.CLASS_NAME, "tile")
+    times = [f"{frame.time:.1f} s" for frame in sample.answer.frames]
+    assert [tile.text for tile in tiles] == times
+    core = [tile.text for tile in entry.find_elements(By.CSS_SELECTOR, ".tile.core")]
+    assert core == [f"{core.time:.1f} s" for core in sample.answer.core_frames]
+    assert all(picture.get_property("naturalWidth") for picture in entry.find_elements(By.CSS_SELECTOR, "img.picture"))
+    tiles[0].send_keys("")
+    assert "a red square" in entry.find_element(By.CLASS_NAME, "said").text
+
+
+def test_an_entry_tells_reference_answers_evidence_error_and_verdict(opened, runs):
+    first = samples_in(runs[0])[0]
+    changed(runs[1], [sample.id for sample in samples_in(runs[1])].index(first.id), answer=None, error="the clip is damaged")
+    scores = Verdict(logic=7, factuality=8, accuracy=9, conciseness=10, overall=6, reasons={"logic": "a gap"})
+    entry = opened(runs, verdicts=[{first.id: scores}, {}]).find_element(By.CLASS_NAME, "entry")
+    assert entry.find_element(By.CSS_SELECTOR, ".options .right").text.splitlines() == [first.question.answer, "1"]
+    assert all(told in entry.text for told in ("nothing of that kind", "the clip is damaged", "logic 7", "overall 6"))
+    assert entry.find_element(By.CSS_SELECTOR, ".verdict li").get_attribute("title") == "a gap"
+
+
+def test_text_of_the_data_never_becomes_markup(opened, runs):
+    sample = samples_in(runs[0])[0]
+    question = sample.question.model_copy(update={"text": HOSTILE, "task": HOSTILE, "options": (HOSTILE, "b"), "answer": HOSTILE})
+    caption = sample.answer.captions[0].model_copy(update={"text": HOSTILE})
+    visual = sample.answer.visuals[0].model_copy(update={"source": HOSTILE, "digest": HOSTILE})
+    answer = sample.answer.model_copy(update={"text": HOSTILE, "captions": (caption,), "visuals": (visual,)})
+    changed(runs[0], 0, question=question, answer=answer)
+    runs[0] = runs[0].rename(runs[0].with_name("<i>run"))
+    browser = opened(runs[:1])
+    assert "owned" not in browser.title
+    assert browser.find_element(By.CSS_SELECTOR, ".entry h3").text == HOSTILE
+    assert browser.find_elements(By.CSS_SELECTOR, "main b:not(.bar b, .said b), main i:not(.bar i, .scale i, .field i)") == []
+    assert HOSTILE in [option.text for option in browser.find_elements(By.CSS_SELECTOR, "#task option")]
+
+
+def test_videos_that_are_gone_leave_times_and_are_told(opened, runs):
+    sample = samples_in(runs[0])[0]
+    answer = sample.answer.model_copy(
+        update={"visuals": (sample.answer.visuals[0].model_copy(update={"digest": "of another file"}),)}
+    )
+    changed(runs[0], 0, answer=answer)
+    browser = opened(runs[:1])
+    entry = browser.find_element(By.CLASS_NAME, "entry")
+    assert len(entry.find_elements(By.CLASS_NAME, "tile")) == len(sample.answer.frames)
+    assert entry.find_elements(By.CSS_SELECTOR, "img") == []
+    assert "1 video is no longer what or where it was" in browser.find_element(By.CLASS_NAME, "gone").text
+
+
+def test_all_samples_are_reached_by_scrolling(opened, runs):
+    samples = samples_in(runs[0])
+    many = [sample.model_copy(update={"id": f"{sample.id}-{again}"}) for again in range(10) for sample in samples]
+    (runs[0] / "samples.jsonl").write_text("".join(sample.model_dump_json() + "\n" for sample in many))
+    browser = opened(runs[:1])
+    assert len(shown(browser)) < len(many)
+    for _ in range(len(many)):
+        browser.execute_script("scrollTo(0, document.body.scrollHeight)")
+        browser.execute_async_script("requestAnimationFrame(() => requestAnimationFrame(arguments[0]))")
+    assert len(shown(browser)) == len(many)
+
+
+def test_it_fits_a_phone_and_goes_dark(opened, runs):
+    browser = opened(runs)
+    phone = {"width": 390, "height": 844, "deviceScaleFactor": 2, "mobile": True}
+    background = "return getComputedStyle(document.body).backgroundColor"
+    light = browser.execute_script(background)
+    try:
+        browser.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", phone)
+        dark = {"features": [{"name": "prefers-color-scheme", "value": "dark"}]}
+        browser.execute_cdp_cmd("Emulation.setEmulatedMedia", dark)
+        assert browser.execute_script("return document.documentElement.scrollWidth <= innerWidth")
+        assert browser.execute_script(background) != light
+    finally:
+        browser.execute_cdp_cmd("Emulation.clearDeviceMetricsOverride", {})
+        browser.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": []})
+
+
+def test_a_long_strip_keeps_its_core_frames(runs, monkeypatch):
+    monkeypatch.setattr(page, "STRIP", (4, 4))
+    sample = samples_in(runs[0])[0]
+    (strip,) = page._entries([[sample]], [{}])[0].strips
+    assert len(strip.tiles) == 4
+    assert strip.left_out == len(sample.answer.frames) - 4
+    assert {tile.index for tile in strip.tiles} >= {core.frame.index for core in sample.answer.core_frames}
+
+
+def test_cost_is_visual_tokens_where_operations_are_not_known_of_all(runs):
+    first, second = compare(runs)
+    assert "TFLOPs" in page._plot([first, second]).cost.name
+    second = second.model_copy(update={"metrics": {**second.metrics, "tflops_all": None}})
+    plot = page._plot([first, second])
+    assert "visual tokens" in plot.cost.name
+    assert all(0 < plot.cost.place(cost) <= 100 for cost in plot.costs)
+
+
+def test_the_command_writes_the_page_over_an_older_one_beside_the_table(runs, tmp_path):
+    (tmp_path / "page.html").write_text("old")
+    done = CliRunner().invoke(app, ["eval", "report", *map(str, runs), "--markdown", "--html", str(tmp_path / "page.html")])
+    assert done.exit_code == 0
+    assert done.stdout.startswith("| | right | half |")
+    assert (tmp_path / "page.html").read_text().endswith("</html>")
+    with pytest.raises(DataError, match="no folder"):
+        page.write(tmp_path / "nowhere" / "page.html", runs)
