@@ -2,10 +2,11 @@
 
     import espresso
 
-    answer = espresso.ask("clip.mp4", "Why does the blue square move?", options=["the red circle hits it", "nobody knows"])
-    answer.text, answer.evidence.text, [frame.time for frame in answer.core_frames]
+    answer = espresso.ask("clip.mp4", "Why does the blue square move?", options=["the red circle
+    hits it", "by itself"]) answer.text, answer.evidence.text, [frame.time for frame in
+    answer.core_frames]
 
-Importing this package costs nothing: each public name is loaded from its home when it is first used.
+Importing this package is cheap: each public name is imported from its module when it is first used.
 """
 
 from importlib import import_module
@@ -14,8 +15,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from agents.ask import aask, ask
+    from agents.ask import aask, answer, ask
     from agents.batch import aask_many, ask_many
+    from agents.session import Session
     from espresso.errors import DataError, EspressoError, MediaError, ModelError, ProfileError, QuestionError
     from espresso.schema import (
         Answer,
@@ -32,16 +34,17 @@ if TYPE_CHECKING:
         Visual,
     )
 
-_HOMES = {
-    "agents.ask": ("aask", "ask"),
+_MODULES = {
+    "agents.ask": ("aask", "answer", "ask"),
     "agents.batch": ("aask_many", "ask_many"),
+    "agents.session": ("Session",),
     "espresso.errors": ("DataError", "EspressoError", "MediaError", "ModelError", "ProfileError", "QuestionError"),
     "espresso.schema": (
         "Answer", "Caption", "CoreFrame", "Evidence", "Frame", "KeyItem",
         "Question", "Step", "Task", "Usage", "Verdict", "Visual",
     ),
 }  # fmt: skip
-_HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
+_MODULE_OF = {name: module for module, names in _MODULES.items() for name in names}
 
 __all__ = [
     "Answer",
@@ -57,6 +60,7 @@ __all__ = [
     "ProfileError",
     "Question",
     "QuestionError",
+    "Session",
     "Step",
     "Task",
     "Usage",
@@ -64,30 +68,31 @@ __all__ = [
     "Visual",
     "aask",
     "aask_many",
+    "answer",
     "ask",
     "ask_many",
 ]
 
 
 def __getattr__(name: str) -> object:
-    if name not in _HOME_OF:
+    if name not in _MODULE_OF:
         raise AttributeError(f"module 'espresso' has no attribute {name!r}")
-    return getattr(import_module(_HOME_OF[name]), name)
+    return getattr(import_module(_MODULE_OF[name]), name)
 
 
 def __dir__() -> list[str]:
     return [*globals(), *__all__]
 
 
-def _refuse_a_foreign_agents_package() -> None:
+def _check_agents_package() -> None:
     """Raise ImportError if `agents` is another distribution's package, which would shadow ours."""
     spec = find_spec("agents")
     origin = spec.origin if spec else None
     if origin is None or "videoespresso" not in Path(origin).read_text(encoding="utf-8").partition("\n")[0]:
         raise ImportError(
-            f"the package `agents` at {origin or 'no known place'} is not videoespresso's own (openai-agents installs one "
-            "of that name). Give videoespresso an environment of its own."
+            f"the package `agents` at {origin or 'an unknown path'} is not part of videoespresso (openai-agents installs a "
+            "package of that name). Install videoespresso in its own environment."
         )
 
 
-_refuse_a_foreign_agents_package()
+_check_agents_package()

@@ -1,14 +1,14 @@
-"""What is worth keeping: which frames of a clip were sampled, what the captioner saw in them, and what a judge replied.
+"""The cache on disk: sampled frame times, captions and judge replies.
 
-The store is SQLite through `diskcache`, safe for threads and for processes at the same time, written as JSON (nothing is
-unpickled). It lies in the user's cache folder, or where ESPRESSO_CACHE says, and lets the oldest entries go at 1 GB.
+The cache is a SQLite database (`diskcache`) that threads and processes can use at the same time.
+Entries are JSON; nothing is unpickled. It is kept in the user's cache folder or in ESPRESSO_CACHE,
+and evicts the oldest entries beyond 1 GB.
 """
 
 from __future__ import annotations
 
 import os
 import sqlite3
-import sys
 import zlib
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -16,121 +16,154 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import diskcache
+import platformdirs
 
-_SIZE_LIMIT = 2**30  # bytes
+SIZE_LIMIT = 2**30
+"""Size in bytes beyond which the oldest entries are evicted."""
 
 
 class CaptionKey(NamedTuple):
-    """What a caption depends on.
-
-    digest: of the visual. frame: native frame index, and size: px of the longest side, which is all of the sampling that the
-    captioner sees, so that another plan that meets the same frame pays nothing. model: its name. prompt: its template's hash.
-    """
+    """What a caption depends on; sampling plans that pick the same frame share its caption."""
 
     digest: str
+    """SHA-256 of the visual."""
+
     frame: int
+    """Index of the frame in the visual."""
+
     size: int
+    """Longest side in pixels at which the captioner sees the frame."""
+
     model: str
+    """Name of the captioner, which identifies its weights."""
+
     prompt: str
+    """Hash of the prompt template."""
+
+    view: str = ""
+    """The profile's options of the captioner's image processor, as JSON; empty if it has none."""
 
 
-class Kept(NamedTuple):
-    """A caption, and the tokens that it cost."""
+class CachedCaption(NamedTuple):
+    """A caption and the tokens that it cost."""
 
     text: str
+    """The caption."""
+
     tokens_in: int = 0
+    """Tokens of the prompt, visual ones included."""
+
     tokens_out: int = 0
+    """Tokens of the reply."""
+
     tokens_visual: int = 0
+    """Visual tokens of the prompt."""
 
 
 class SamplingKey(NamedTuple):
-    """What a sampling depends on: the visual's digest, the plan as a string, and the frame size in px."""
+    """What a sampling depends on."""
 
     digest: str
+    """SHA-256 of the visual."""
+
     plan: str
+    """The sampling plan as a string, such as "adaptive-16"."""
+
     size: int
+    """Longest side of the frames in pixels."""
 
 
 class ReplyKey(NamedTuple):
-    """What a judge's reply depends on.
-
-    judge: its name, which tells its weights apart. prompt: SHA-256 of all that it was shown. seed: of its sampling.
-    """
+    """What a judge's reply depends on."""
 
     judge: str
+    """Name of the judge, which identifies its weights."""
+
     prompt: str
+    """SHA-256 of the whole prompt, pictures included."""
+
     temperature: float
+    """Sampling temperature."""
+
     seed: int
+    """Sampling seed."""
 
 
 class Cache:
-    """Captions, samplings and judges' replies on disk. A store that cannot be used is as good as empty; `trouble` says why."""
+    """Captions, samplings and judge replies on disk.
+
+    A cache that cannot be read or written behaves as if it were empty; it never raises.
+
+    Args:
+        folder: the folder of the cache, created if missing. None is `default_folder()`.
+    """
+
+    error_note: str | None
+    """Why the cache cannot be used and how to fix it; None if it works."""
 
     def __init__(self, folder: Path | None = None) -> None:
-        """Open `folder`, the user's cache folder by default; it is made where it is missing."""
-        self.trouble: str | None = None
+        self.error_note = None
         self._store: diskcache.Cache | None = None
-        with self._softly():
+        with self._disable_on_error():
             folder = folder or default_folder()
-            self._store = diskcache.Cache(str(folder), disk=diskcache.JSONDisk, size_limit=_SIZE_LIMIT)
+            self._store = diskcache.Cache(str(folder), disk=diskcache.JSONDisk, size_limit=SIZE_LIMIT)
 
-    def captions(self, keys: Sequence[CaptionKey]) -> dict[CaptionKey, Kept]:
-        """Look up the captions known among `keys`."""
-        found = {key: self._get(["captioned", *key]) for key in keys}
-        return {key: Kept(*kept) for key, kept in found.items() if kept is not None}
+    def captions(self, keys: Sequence[CaptionKey]) -> dict[CaptionKey, CachedCaption]:
+        """Return the cached captions among `keys`."""
+        values = {key: self._get(_caption_entry(key)) for key in keys}
+        return {key: CachedCaption(*value) for key, value in values.items() if value is not None}
 
-    def keep_captions(self, captions: Mapping[CaptionKey, Kept]) -> None:
-        """Keep captions."""
-        for key, kept in captions.items():
-            self._set(["captioned", *key], kept)
+    def put_captions(self, captions: Mapping[CaptionKey, CachedCaption]) -> None:
+        """Cache captions."""
+        for key, caption in captions.items():
+            self._set(_caption_entry(key), caption)
 
     def sampling(self, key: SamplingKey) -> Any:
-        """Look up the JSON value that `keep_sampling` was given for `key`, or None."""
+        """Return the JSON value that was passed to `put_sampling`, or None if there is none."""
         return self._get(["sampling", *key])
 
-    def keep_sampling(self, key: SamplingKey, sampling: Any) -> None:
-        """Keep a sampling, as a JSON value."""
+    def put_sampling(self, key: SamplingKey, sampling: Any) -> None:
+        """Cache a sampling, a JSON value."""
         self._set(["sampling", *key], sampling)
 
     def reply(self, key: ReplyKey) -> str | None:
-        """Look up a judge's reply, or None."""
+        """Return a judge's cached reply, or None if there is none."""
         return self._get(["reply", *key])
 
-    def keep_reply(self, key: ReplyKey, text: str) -> None:
-        """Keep a judge's reply."""
+    def put_reply(self, key: ReplyKey, text: str) -> None:
+        """Cache a judge's reply."""
         self._set(["reply", *key], text)
 
     def close(self) -> None:
-        """Give back the connection to the store."""
+        """Close the database connection."""
         if self._store is not None:
             self._store.close()
 
     def _get(self, key: list[str | int | float]) -> Any:
-        with self._softly():
+        with self._disable_on_error():
             return self._store.get(key) if self._store is not None else None
 
     def _set(self, key: list[str | int | float], value: Any) -> None:
-        with self._softly():
+        with self._disable_on_error():
             if self._store is not None:
                 self._store.set(key, value)
 
     @contextmanager
-    def _softly(self) -> Iterator[None]:
+    def _disable_on_error(self) -> Iterator[None]:
         try:
             yield
         except (OSError, RuntimeError, sqlite3.Error, diskcache.Timeout, zlib.error, ValueError) as error:
             self._store = None
-            self.trouble = f"the cache cannot be used ({error}); set ESPRESSO_CACHE to a folder that can be written"
+            self.error_note = f"cannot use the cache ({error}); set ESPRESSO_CACHE to a writable folder"
+
+
+def _caption_entry(key: CaptionKey) -> list[str | int | float]:
+    """Return the entry of a caption. Entries of earlier versions have no view."""
+    return ["captioned", *(key if key.view else key[:-1])]
 
 
 def default_folder() -> Path:
-    """ESPRESSO_CACHE, or `espresso` in the platform's folder for caches."""
-    if chosen := os.environ.get("ESPRESSO_CACHE"):
-        return Path(chosen).expanduser()
-    if sys.platform == "win32":
-        base = os.environ.get("LOCALAPPDATA", "~/AppData/Local")
-    elif sys.platform == "darwin":
-        base = "~/Library/Caches"
-    else:
-        base = os.environ.get("XDG_CACHE_HOME") or "~/.cache"
-    return Path(base).expanduser() / "espresso"
+    """Return ESPRESSO_CACHE, else `espresso` in the platform's cache folder."""
+    if folder := os.environ.get("ESPRESSO_CACHE"):
+        return Path(folder).expanduser()
+    return platformdirs.user_cache_path("espresso", appauthor=False, opinion=False)

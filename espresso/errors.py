@@ -1,29 +1,32 @@
-"""The errors a user can cause or cure: one class a kind of cause, one sentence each: the thing, what was found, what to do."""
+"""Errors that a user can fix. The message states what failed, why, and how to fix it."""
 
 
 class EspressoError(Exception):
-    """Base of every error that is the user's to cure; the command line prints its one sentence and exits with 2."""
+    """Base class of all errors that a user can fix; the command line exits with code 2."""
 
 
 class MediaError(EspressoError):
-    """An image or video that cannot be opened, probed or decoded."""
+    """An image or video cannot be opened, probed or decoded."""
 
 
 class ModelError(EspressoError):
-    """A model, adapter or server that is missing, unreachable or answers with nonsense."""
+    """A model, adapter or server is missing, fails or returns an invalid response."""
 
 
 class ServerDownError(ModelError):
-    """A server that does not answer at all: no question is at fault, and none can be asked until it is back."""
+    """A server does not respond at all. No question can be answered until it is back."""
 
 
 class ProfileError(EspressoError):
-    """A profile that does not exist or says something impossible."""
+    """A profile does not exist or is invalid."""
 
 
 class DataError(EspressoError):
-    """A file of questions, answers, truth or configuration that does not hold what it should."""
+    """A file of questions, answers, ground truth or configuration is missing or invalid."""
 
 
 class QuestionError(EspressoError):
-    """A question that cannot be asked: empty, without visuals, with one option."""
+    """A question cannot be asked.
+
+    Its text is empty, it has no visuals or only one option, or the models do not know such visuals.
+    """

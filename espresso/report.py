@@ -1,12 +1,11 @@
-"""A report: one HTML page that shows what was asked, what was seen and when, and what the answer rests on.
+"""The answer report: an HTML page with question, frames, evidence, answer and cost.
 
-The page is one file with its pictures inside; it loads nothing from anywhere.
+The page is a single file with embedded pictures. It loads nothing from the network.
 """
 
 from __future__ import annotations
 
 import os
-import tempfile
 from collections.abc import Sequence
 from functools import cache
 from pathlib import Path
@@ -15,52 +14,55 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined, Template
 
 from espresso import media
 from espresso.errors import DataError
+from espresso.files import write_atomic
 from espresso.media import Media
 from espresso.schema import Answer, Frame, letter
 
 PICTURE_PX = 224
-"""Longest side of a picture on the page."""
+"""Longest side in pixels of the pictures on the page."""
 
 
 def write(path: str | Path, answers: Sequence[Answer], clips: Sequence[Media]) -> None:
-    """Write the page for answers about clips that are open; the file appears whole or not at all.
+    """Write the report of answers to an HTML file, replacing an existing one.
 
-    Raises DataError where it cannot be written, MediaError where a frame cannot be decoded.
+    Args:
+        path: the file to write. Its folder must exist.
+        answers: one section each, in this order.
+        clips: the open visuals of all answers, in any order.
+
+    Raises:
+        DataError: the file cannot be written.
+        MediaError: a frame cannot be decoded.
     """
     save(check(path), page(answers, clips))
 
 
-def save(path: Path, text: str) -> None:
-    """Write a page as a whole, over an older one, or not at all. Raises DataError where the disk does not take it."""
-    draft = None
+def save(path: Path, html: str) -> None:
+    """Write a page atomically. Raises DataError if it cannot be written."""
     try:
-        handle, draft = tempfile.mkstemp(dir=path.parent, prefix=f".{path.stem}-")
-        with open(handle, "w", encoding="utf-8") as file:
-            file.write(text)
-        os.chmod(draft, 0o644)
-        os.replace(draft, path)
-    except BaseException as error:
-        if draft:
-            Path(draft).unlink(missing_ok=True)
-        if isinstance(error, OSError):
-            raise DataError(f"{path}: cannot be written ({error.strerror}). Make room, or give another path.") from error
-        raise
+        write_atomic(path, html)
+    except OSError as error:
+        raise DataError(f"{path}: cannot write the page ({error.strerror}). Free disk space or give another path.") from error
 
 
 def check(path: str | Path) -> Path:
-    """Return the path if a page can be written there, so that nothing is asked in vain. Raises DataError."""
+    """Return the path as a Path if a page can be written there. Call it before any expensive work.
+
+    Raises:
+        DataError: the path is a folder, or its folder is missing or read-only.
+    """
     path = Path(path)
     if path.is_dir():
-        raise DataError(f"{path}: this is a folder. Give the report a file name, such as {path / 'report.html'}.")
+        raise DataError(f"{path}: is a folder. Give a file name, such as {path / 'report.html'}.")
     if not path.parent.is_dir():
-        raise DataError(f"{path}: there is no folder {path.parent}. Make it, or give another path for the report.")
+        raise DataError(f"{path}: the folder {path.parent} does not exist. Create it or give another path.")
     if not os.access(path.parent, os.W_OK):
-        raise DataError(f"{path}: the folder {path.parent} cannot be written to. Give another path for the report.")
+        raise DataError(f"{path}: the folder {path.parent} is not writable. Give another path.")
     return path
 
 
 def page(answers: Sequence[Answer], clips: Sequence[Media]) -> str:
-    """Render the page as HTML. clips: the visuals of all answers, found by their digest. Raises MediaError."""
+    """Render the report of answers as HTML. `clips` are their open visuals. Raises MediaError."""
     by_digest = {clip.visual.digest: clip for clip in clips}
     pictures: dict[tuple[str, int], str] = {}
     for digest, clip in by_digest.items():
@@ -78,8 +80,11 @@ def page(answers: Sequence[Answer], clips: Sequence[Media]) -> str:
 
 @cache
 def template(file: Path) -> Template:
-    """Load a page's template: values are escaped, and what lies beside it or here (`style.css`) can be included."""
+    """Load a page template; values are escaped.
+
+    It can include files from its own folder and from this one (`style.css`).
+    """
     loader = FileSystemLoader([file.parent, Path(__file__).parent])
     environment = Environment(loader=loader, autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
-    environment.policies["json.dumps_kwargs"] = {"separators": (",", ":")}  # and in its own order, which `tojson` does not keep
+    environment.policies["json.dumps_kwargs"] = {"separators": (",", ":")}  # `tojson` sorts keys by default
     return environment.get_template(file.name)

@@ -1,23 +1,31 @@
-"""The records that everything passes around, and the file format everywhere: their JSON.
+"""The records that every part of Espresso exchanges; their JSON is the file format everywhere.
 
-Times are seconds from the start of the visual, in presentation order. Boxes are xyxy pixels of the original, upright frame.
-Records are frozen; `model_dump_json` and `model_validate_json` round-trip them. `Truth` is for scoring and for making training
-data: nothing that answers a question may read it.
+Times are seconds from the start of the visual, in presentation order. Boxes are xyxy pixels of the
+original, upright frame. Records are frozen; `model_dump_json` and `model_validate_json` round-trip
+them. `Truth` is for scoring and for making training data: no code that answers a question reads it.
 """
 
 from __future__ import annotations
 
 from enum import StrEnum
-from typing import Literal
+from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    SerializerFunctionWrapHandler,
+    field_validator,
+    model_serializer,
+    model_validator,
+)
 
 Box = tuple[float, float, float, float]
 """xyxy in pixels of the original frame."""
 
 
 class Record(BaseModel):
-    """A frozen record that refuses unknown fields, so that a misspelt one is found at the door."""
+    """A frozen record that refuses unknown fields, so a misspelt field is an error."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -42,23 +50,26 @@ class Task(StrEnum):
 
     @property
     def group(self) -> str:
-        """The group of Table 9 that the task belongs to."""
+        """The task's group in Table 9."""
         return _GROUPS[self]
 
     @property
     def abbreviation(self) -> str:
-        """The column head of Table 1."""
+        """The task's column head in Table 1."""
         return _ABBREVIATIONS[self]
 
     @classmethod
     def parse(cls, name: str) -> Task:
-        """The task a name stands for: the paper's name, its abbreviation or the leaderboard's name, in any case.
+        """Return the task of a name: the paper's name, its abbreviation or the leaderboard's name.
 
-        Raises ValueError naming the known tasks.
+        Case, underscores and a final full stop are ignored.
+
+        Raises:
+            ValueError: no task has this name; the message lists the tasks.
         """
         task = _BY_NAME.get(" ".join(name.lower().rstrip(".").replace("_", " ").split()))
         if task is None:
-            raise ValueError(f"no task is called {name!r}; the tasks are {', '.join(cls)}")
+            raise ValueError(f"unknown task {name!r}; the tasks are {', '.join(cls)}")
         return task
 
 
@@ -90,46 +101,58 @@ _BY_NAME = (
 
 
 class Visual(Record):
-    """An image or a video. An image is a video of one frame at 0 s.
-
-    source: the path or URL it came from, or a description ("array 120x224x224x3") for pixels given in memory.
-    digest: SHA-256 of the bytes (or pixels), so that the same clip under two names is known once.
-    width, height: pixels, after the file's rotation is applied. duration: seconds, 0 for an image. fps: average, 0 for an image.
-    """
+    """An image or a video. An image is a video of one frame at 0 s."""
 
     source: str
+    """Path or URL, or a description ("array 120x224x224x3") if the pixels were given in memory."""
+
     digest: str
+    """SHA-256 of the bytes (or pixels): the same clip under two names has one digest."""
+
     kind: Literal["image", "video"]
+
     width: int = Field(gt=0)
+    """Pixels, after the rotation stored in the file is applied."""
+
     height: int = Field(gt=0)
+    """Pixels, after the rotation stored in the file is applied."""
+
     duration: float = Field(ge=0)
+    """Seconds; 0 for an image."""
+
     fps: float = Field(ge=0)
+    """Average frames per second; 0 for an image."""
+
     frame_count: int = Field(gt=0)
 
 
 class Frame(Record):
-    """One moment of a visual. Pixels are not part of the record: `espresso.media` decodes them on demand.
-
-    visual: position of the visual in the question's list. index: native frame index, in presentation order. time: seconds.
-    """
+    """One frame of a visual. It holds no pixels: `espresso.media` decodes them on demand."""
 
     visual: int = 0
+    """Position of the visual in the question's list."""
+
     index: int = Field(ge=0)
+    """Native frame index, in presentation order."""
+
     time: float = Field(ge=0)
+    """Seconds from the start of the visual."""
 
 
 class Caption(Record):
-    """What the captioner sees in one frame."""
+    """The captioner's description of one frame."""
 
     frame: Frame
     text: str
 
 
 class CoreFrame(Record):
-    """A frame the question needs, and why it was chosen (the selector's caption, or the strategy's name)."""
+    """A frame that the question needs."""
 
     frame: Frame
+
     why: str
+    """Why it was chosen: the caption that the selector read, or the name of the strategy."""
 
     @property
     def time(self) -> float:
@@ -138,16 +161,20 @@ class CoreFrame(Record):
 
 
 class KeyItem(Record):
-    """A thing the evidence speaks of, grounded in one frame: box in xyxy pixels of the original frame, score in 0..1 or None."""
+    """An object that the evidence mentions, grounded in one frame."""
 
     label: str
     frame: Frame
+
     box: Box | None = None
+    """xyxy in pixels of the original frame."""
+
     score: float | None = None
+    """Confidence of the detector, 0 to 1."""
 
 
 class Evidence(Record):
-    """What the frames show that bears on the question (VideoEspresso, stage 1)."""
+    """What the frames show that bears on the question (VideoEspresso, section 4, stage 1)."""
 
     text: str
     core_frames: tuple[CoreFrame, ...] = ()
@@ -155,45 +182,68 @@ class Evidence(Record):
 
 
 class Span(Record):
-    """A stretch of a visual in which the question needs (at least) one frame. Seconds, both ends included."""
+    """A stretch of a visual in which the question needs at least one frame; ends included."""
 
     start: float = Field(ge=0)
+    """Seconds."""
+
     end: float
+    """Seconds."""
+
     visual: int = 0
+    """Position of the visual in the question's list."""
 
     def holds(self, frame: Frame) -> bool:
-        """Whether the frame lies inside."""
+        """Return whether the frame lies inside the span."""
         return frame.visual == self.visual and self.start <= frame.time <= self.end
 
 
 class Truth(Record):
-    """What is known about a question beyond its answer: for scoring and for making training data only.
-
-    spans: the core frames as stretches of time, one needed frame each, in time order. facts: the true sentences behind the
-    evidence, one for each span. evidence: the reference evidence text. key_items: the things it speaks of, grounded.
-    """
+    """The ground truth behind a question: only for scoring and for making training data."""
 
     spans: tuple[Span, ...]
+    """The core frames as stretches of time, one needed frame each, in time order."""
+
     facts: tuple[str, ...]
+    """The true sentences behind the evidence, one for each span."""
+
     evidence: str
+    """The reference evidence text."""
+
     key_items: tuple[KeyItem, ...] = ()
+    """The objects that the evidence mentions, grounded."""
+
+    answer: str | None = None
+    """The reference answer in free text, for the judge, if `Question.answer` is an option."""
+
+    @model_serializer(mode="wrap")
+    def _without_absent_answer(self, serialize: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """Leave out an absent `answer`, so that hashes of questions are those of older records."""
+        values: dict[str, Any] = serialize(self)
+        return values if self.answer else {name: value for name, value in values.items() if name != "answer"}
 
 
 class Question(Record):
-    """A question about one or more visuals.
-
-    visuals: paths or URLs, in the order the question speaks of them. options: two or more texts without letters, or None for an
-    open question. task: one of the fourteen, or what another benchmark calls its kinds. answer: the reference answer, equal to
-    one of the options where there are options. truth: for scoring only.
-    """
+    """A question about one or more visuals."""
 
     id: str
+
     visuals: tuple[str, ...]
+    """Paths or URLs, in the order in which the question refers to them."""
+
     text: str
+
     options: tuple[str, ...] | None = None
+    """Two or more different texts without letters; None for an open question."""
+
     task: Task | str | None = Field(default=None, union_mode="left_to_right")
+    """One of the fourteen tasks, or the category that another benchmark gives."""
+
     answer: str | None = None
+    """The reference answer; one of the options if there are options."""
+
     truth: Truth | None = None
+    """The ground truth, for scoring only."""
 
     @field_validator("options")
     @classmethod
@@ -208,53 +258,96 @@ class Question(Record):
             raise ValueError(f"question {self.id}: the answer {self.answer!r} is not one of its options")
         return self
 
-    def asked(self) -> Question:
-        """The question as a model may see it: without answer and truth."""
+    def without_truth(self) -> Question:
+        """Return the question as a model may see it: without reference answer and ground truth."""
         return self.model_copy(update={"answer": None, "truth": None})
 
 
-class Step(Record):
-    """What one node of the graph did: its time, its tokens, the prompt it used, and a note where something did not go as planned.
+RoleName = Literal["captioner", "selector", "reasoner", "judge"]
+"""The models of a profile that chat."""
+_ROLE_OF_NODE: dict[str, RoleName] = {
+    "caption": "captioner",
+    "select": "selector",
+    "evidence": "reasoner",
+    "answer": "reasoner",
+    "judge": "judge",
+}
 
-    seconds: wall time. tokens_in includes visual tokens. prompt: hash of the prompt template. cached: replies that cost nothing
-    now, being known; saved_in, saved_out, saved_visual: the tokens that they had cost. requests: what a server calls them in its
-    log.
-    """
+
+class Step(Record):
+    """What one node of the graph did: the model it asked, the tokens and time it took."""
 
     node: str
+    """Name of the node."""
+
+    role: RoleName | None = None
+    """The role of the model that the node asked; None for a node that asks no model."""
+
     seconds: float = 0.0
+    """Wall time."""
+
     model: str | None = None
+    """Name of the model."""
+
     prompt: str | None = None
+    """Hash of the prompt template."""
+
     tokens_in: int = 0
+    """Prompt tokens, visual tokens included."""
+
     tokens_out: int = 0
     tokens_visual: int = 0
+
     frames: int = 0
+    """Frames that the model was shown (or could choose from)."""
+
     cached: int = 0
+    """Replies that came from the cache and cost nothing now."""
+
     saved_in: int = 0
+    """Prompt tokens that the cached replies cost when they were made."""
+
     saved_out: int = 0
     saved_visual: int = 0
+
     requests: tuple[str, ...] = ()
+    """The server's ids of the requests, as in its log."""
+
     note: str | None = None
+    """What did not go as planned."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _role_of_older_records(cls, values: Any) -> Any:
+        """Fill in the role of a step that was recorded before steps had one."""
+        if isinstance(values, dict) and "role" not in values:
+            return values | {"role": _ROLE_OF_NODE.get(values.get("node", ""))}
+        return values
 
 
 class Usage(Record):
-    """What an answer cost in sum: tokens, TFLOPs by role where known, seconds by node.
-
-    tflops_saved: by role, what replies that were known before had cost.
-    """
+    """What an answer cost in total."""
 
     tokens_in: int = 0
+    """Prompt tokens, visual tokens included."""
+
     tokens_out: int = 0
     tokens_visual: int = 0
+
     tflops: dict[str, float] = {}
+    """Role -> 10^12 operations, for roles whose model config is known."""
+
     tflops_saved: dict[str, float] = {}
+    """Role -> 10^12 operations that cached replies cost when they were made."""
+
     seconds: dict[str, float] = {}
+    """Node -> wall time in seconds."""
 
 
 class Verdict(Record):
-    """A judge's scores of one answer, 1 to 10 each (VideoEspresso, Figure 10 and Table 2), with a reason for each.
+    """A judge's scores of one answer, 1 to 10 each (VideoEspresso, Figure 10 and Table 2).
 
-    The median of several samples may lie between two numbers.
+    Each score is a median over several replies, so it may lie between two integers.
     """
 
     logic: float = Field(ge=1, le=10)
@@ -262,37 +355,59 @@ class Verdict(Record):
     accuracy: float = Field(ge=1, le=10)
     conciseness: float = Field(ge=1, le=10)
     overall: float = Field(ge=1, le=10)
+
     reasons: dict[str, str] = {}
+    """Criterion -> the judge's reason."""
 
 
 class Answer(Record):
-    """An answer with what stands behind it.
-
-    text: the answer in words (the chosen option's text where there are options). choice: the chosen option's letter, or None.
-    confidence: probability of the choice among the options, or the mean token probability of a free answer;
-    None where the model tells none.
-    options_probability: option letter -> its probability among the options; empty for a free answer.
-    frames: every frame the models could choose from, after near-duplicates were dropped, with captions where made.
-    verdict: what the profile's judge thinks of it beside a reference; None where none was given, or it could not be scored.
-    """
+    """An answer with everything it rests on."""
 
     question: Question
+
     text: str
+    """The answer in words: the text of the chosen option if there are options."""
+
     choice: str | None = None
+    """Letter of the chosen option; None for an open question."""
+
     confidence: float | None = Field(ge=0, le=1)
+    """Probability of the choice among the options, or the mean token probability of a free answer.
+
+    None if the model does not report probabilities.
+    """
+
     options_probability: dict[str, float] = {}
+    """Option letter -> its probability among the options; empty for a free answer."""
+
+    warning: str | None = None
+    """Why the answer is not reliable: the models do not know such visuals. Usually None.
+
+    An answer with a warning has no confidence and no probabilities.
+    """
+
     evidence: Evidence
     visuals: tuple[Visual, ...] = ()
+
     frames: tuple[Frame, ...] = ()
+    """Every frame that the models could choose from, after near-duplicates were dropped."""
+
     captions: tuple[Caption, ...] = ()
+    """Captions of the frames, if the strategy made any."""
+
     core_frames: tuple[CoreFrame, ...] = ()
     strategy: str
     profile: str
+
     verdict: Verdict | None = None
+    """The judge's scores; None if no reference was given, or the answer could not be scored."""
+
     trace: tuple[Step, ...] = ()
+    """The steps of the graph, in order."""
+
     usage: Usage = Usage()
 
 
 def letter(index: int) -> str:
-    """The letter of option `index` (0 is A)."""
+    """Return the letter of option `index` (0 is A)."""
     return chr(ord("A") + index)

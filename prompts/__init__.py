@@ -1,7 +1,9 @@
-"""The prompts as Jinja templates, one folder a style: `tiny` for the embedded models, `general` for public ones.
+"""Prompt templates in Jinja, one folder per style.
 
-In a template, `<|system|>`, `<|user|>` or `<|assistant|>` on a line of its own starts a message, and `{{ frame.picture }}` puts a
-picture in that place. What is put into a template is data: a question that holds such a line opens no message.
+`tiny` is for the models that ship with the package, `general` for public models. In a template,
+`<|system|>`, `<|user|>` or `<|assistant|>` on a line of its own starts a message, and
+`{{ frame.picture }}` inserts a picture. Inserted values are data: a marker in the text of a
+question does not start a message.
 """
 
 from __future__ import annotations
@@ -20,24 +22,34 @@ from jinja2.runtime import Context, Undefined
 from espresso.models.chat import Message, Picture
 
 Style = Literal["tiny", "general"]
+"""A folder of templates."""
 
 _MARKER = re.compile(r"^<\|(system|user|assistant)\|>[ \t]*$", re.MULTILINE)
-_SEAM = re.compile("\0(.*?)\0")  # a message's role or a picture's number; NUL cannot come from outside, see `_put`
+_SEPARATOR = re.compile("\0(.*?)\0")  # role of a message or number of a picture; `_insert` removes NUL from values
 
 
 @dataclass(frozen=True)
 class Prompt:
-    """What to send, and which template made it. hash: 12 hex digits over the template's source and all that it includes."""
+    """A rendered prompt."""
 
     messages: tuple[Message, ...]
+    """The messages to send."""
+
     hash: str
+    """Hash of the template: 12 hex digits over its source and all included templates."""
 
 
 def render(name: str, *, style: Style = "tiny", **inputs: Any) -> Prompt:
-    """Fill `prompts/<style>/<name>.jinja` with its inputs, which the head of the template names.
+    """Render `prompts/<style>/<name>.jinja`. The text of each message is stripped at both ends.
 
-    Message text is stripped at both ends. Raises jinja2.TemplateNotFound for a name or style that does not exist and
-    jinja2.UndefinedError for an input that is missing.
+    Args:
+        name: name of the template.
+        style: its folder.
+        inputs: inputs of the template, which are listed at its top.
+
+    Raises:
+        jinja2.TemplateNotFound: there is no such template.
+        jinja2.UndefinedError: an input is missing.
     """
     path = f"{style}/{name}.jinja"
     pictures: list[Picture] = []
@@ -47,24 +59,24 @@ def render(name: str, *, style: Style = "tiny", **inputs: Any) -> Prompt:
 
 @cache
 def digest(name: str, *, style: Style = "tiny") -> str:
-    """Give a template's `Prompt.hash` without filling it: what is kept under it can be looked up before a picture is decoded."""
+    """Return a template's `Prompt.hash` without rendering it, for cache lookups."""
     return sha256("\n".join(_sources(f"{style}/{name}.jinja")).encode()).hexdigest()[:12]
 
 
 def _messages(text: str, pictures: list[Picture]) -> Iterator[Message]:
-    """Cut rendered text at its seams: text, then (role or picture number, text) again and again."""
-    before, *pieces = _SEAM.split(text)
+    """Split rendered text at its separators, which name a role or the number of a picture."""
+    before, *pieces = _SEPARATOR.split(text)
     if before.strip():
-        raise ValueError(f"a template must open a message before it says anything, not {before.strip()!r}")
+        raise ValueError(f"a template must start with a message marker, not with {before.strip()!r}")
     role, content = "", list[str | Picture]()
-    for seam, said in zip(pieces[::2], pieces[1::2], strict=True):
-        if seam.isdecimal():
-            content.append(pictures[int(seam)])
+    for separator, part in zip(pieces[::2], pieces[1::2], strict=True):
+        if separator.isdecimal():
+            content.append(pictures[int(separator)])
         else:
             if role:
                 yield _message(role, content)
-            role, content = seam, []
-        content.append(said)
+            role, content = separator, []
+        content.append(part)
     yield _message(role, content)
 
 
@@ -76,10 +88,10 @@ def _message(role: str, content: list[str | Picture]) -> Message:
 
 
 @pass_context
-def _put(context: Context, value: object) -> object:
-    """Put a value into a prompt: a picture as its number, anything else as text without NUL, the mark of a seam."""
+def _insert(context: Context, value: object) -> object:
+    """Insert a picture as its number, any other value as text without NUL (see `_SEPARATOR`)."""
     if isinstance(value, Undefined):
-        return value  # its own error says which input is missing
+        return value  # raises an error that names the missing input
     if isinstance(value, Picture):
         context["_pictures"].append(value)
         return f"\0{len(context['_pictures']) - 1}\0"
@@ -87,7 +99,7 @@ def _put(context: Context, value: object) -> object:
 
 
 class _Templates(FileSystemLoader):
-    """The template files, their message markers turned into seams before Jinja sees them."""
+    """Loads templates and replaces message markers with separators."""
 
     def get_source(self, environment: Environment, template: str) -> tuple[str, str, Callable[[], bool]]:
         source, path, fresh = super().get_source(environment, template)
@@ -96,11 +108,11 @@ class _Templates(FileSystemLoader):
 
 @cache
 def _environment() -> Environment:
-    return Environment(loader=_Templates(Path(__file__).parent), undefined=StrictUndefined, finalize=_put, autoescape=False)
+    return Environment(loader=_Templates(Path(__file__).parent), undefined=StrictUndefined, finalize=_insert, autoescape=False)
 
 
 def _sources(path: str) -> Iterator[str]:
-    """Yield the sources of a template and of everything it includes, in order."""
+    """Yield the sources of a template and of all included templates, in order."""
     environment = _environment()
     source = _Templates(Path(__file__).parent).get_source(environment, path)[0]
     yield source

@@ -1,4 +1,4 @@
-"""Pixels: open an image or video, probe it, sample it by a plan, decode exactly the frames asked for, encode.
+"""Images and videos: open, probe, sample frames by a plan, decode, encode.
 
 ```python
 clip = media.open("clip.mp4")
@@ -8,16 +8,17 @@ sampled = media.sample(clip, media.adaptive(16), size=224)
 
 from espresso.media.clip import Media, open
 from espresso.media.encode import data_url, thumbnail_url, write_video
-from espresso.media.plan import Plan, adaptive, fps, parse_plan, uniform
+from espresso.media.plan import Plan, adaptive, evenly_spaced, fps, parse_plan, uniform
 from espresso.media.process import in_background
-from espresso.media.sample import Sampled, sample
+from espresso.media.sample import SampledFrames, sample
 
 __all__ = [
     "Media",
     "Plan",
-    "Sampled",
+    "SampledFrames",
     "adaptive",
     "data_url",
+    "evenly_spaced",
     "fps",
     "in_background",
     "open",

@@ -1,4 +1,4 @@
-"""Open an image or a video and decode the frames asked for."""
+"""Open an image or a video and decode frames of it."""
 
 from __future__ import annotations
 
@@ -22,7 +22,8 @@ from espresso.media.process import decoder
 from espresso.schema import Visual
 
 Size = int | tuple[int, int] | None
-"""Longest side in pixels (never enlarged), or (width, height), or None for the original."""
+"""Longest side in pixels (small pictures are not enlarged), (width, height), or None for the
+original size."""
 
 
 class _Frames(Protocol):
@@ -38,16 +39,19 @@ class _Frames(Protocol):
     def read(self, positions: list[int], size: tuple[int, int] | None) -> dict[int, np.ndarray]: ...
 
 
-class Shrunk(Exception):
-    """Decoding found that a video holds fewer sound frames than it lists; its `times` are now those of the sound ones."""
+class FrameCountChangedError(Exception):
+    """A video has fewer intact frames than its index lists; `Media.times` has been updated."""
 
 
 class Media:
-    """An image or a video. An image is a video of one frame at 0 s.
+    """An image or a video. An image is a video with one frame at 0 s.
 
-    source: the path or URL, or a description of pixels in memory. A video's damage may show only when its frames are decoded;
-    then `times`, `visual` and `note` change to what it really holds.
+    Damage of a video may be detected only when frames are decoded; `times`, `visual` and `note` are
+    then updated.
     """
+
+    source: str
+    """Path or URL, or a description of pixels in memory."""
 
     def __init__(self, source: str, frames: _Frames) -> None:
         self.source = source
@@ -60,37 +64,37 @@ class Media:
 
     @property
     def width(self) -> int:
-        """Pixels, upright."""
+        """Width of the upright frames in pixels."""
         return self._frames.width
 
     @property
     def height(self) -> int:
-        """Pixels, upright."""
+        """Height of the upright frames in pixels."""
         return self._frames.height
 
     @property
     def times(self) -> np.ndarray:
-        """(n,) seconds at which each frame is first shown, ascending; the first need not be 0."""
+        """Seconds at which the frames are first shown, shape (n,), ascending; may start above 0."""
         return self._frames.times
 
     @property
     def end(self) -> float:
-        """Seconds at which the last frame ends; 0 for an image."""
+        """Second at which the last frame ends; 0 for an image."""
         return self._frames.end
 
     @property
     def comment(self) -> str | None:
-        """The file's comment tag."""
+        """Comment tag of the file."""
         return self._frames.comment
 
     @property
     def note(self) -> str | None:
-        """What is wrong with the file although frames can be had, without its name; None if nothing is known to be."""
+        """What is wrong with a file that can still be read, or None; without the file name."""
         return self._frames.note
 
     @cached_property
     def digest(self) -> str:
-        """SHA-256 of the file's bytes, or of the pixels in memory. Read when first asked for."""
+        """SHA-256 of the file's bytes or of the pixels in memory, computed on first use."""
         return self._frames.digest()
 
     @property
@@ -110,39 +114,52 @@ class Media:
         )
 
     def decode(self, indices: Sequence[int] | np.ndarray, *, size: Size = None) -> np.ndarray:
-        """Decode frames: (m, height, width, 3) uint8 RGB, upright, in the order of `indices` (numbers into `times`).
+        """Decode frames.
 
-        size: longest side in pixels (a smaller picture is not enlarged), or exactly (width, height).
-        Raises MediaError if there is no such frame, or the file turns out to be damaged before it.
+        Args:
+            indices: m indices into `times`, in any order, repeats allowed.
+            size: longest side in pixels (small pictures are not enlarged), (width, height), or None
+                for the original size.
+
+        Returns:
+            Upright frames in the order of `indices`, uint8 RGB of shape (m, height, width, 3).
+
+        Raises:
+            MediaError: an index is out of range, or the file is damaged before it.
         """
-        wanted = [int(number) for number in indices]
+        wanted = [int(index) for index in indices]
         for _ in range(2):
             count = len(self.times)
-            if wrong := [number for number in wanted if not 0 <= number < count]:
-                found = f"its frames are 0 to {count - 1}" + (f"; {self.note}" if self.note else "")
-                raise MediaError(f"{self.source}: there is no frame {wrong[0]} ({found}). Ask for one of these.")
+            if invalid := [index for index in wanted if not 0 <= index < count]:
+                frames = f"its frames are 0 to {count - 1}" + (f"; {self.note}" if self.note else "")
+                raise MediaError(f"{self.source}: there is no frame {invalid[0]} ({frames}). Use an index in this range.")
             try:
                 return self.read(wanted, size)
-            except Shrunk:
+            except FrameCountChangedError:
                 continue
-        raise MediaError(f"{self.source}: its frames decode differently each time. The file is damaged; get it anew.")
+        raise MediaError(f"{self.source}: decoding gives different frames each time. The file is damaged; get a new copy.")
 
     def read(self, indices: list[int], size: Size) -> np.ndarray:
-        """As `decode`, for indices that exist; raises Shrunk where the file turns out to hold fewer frames than listed."""
+        """Decode frames as in `decode`, for valid indices.
+
+        Raises:
+            FrameCountChangedError: the file has fewer intact frames than its index lists.
+            MediaError: the file cannot be decoded.
+        """
         if not indices:
             return np.zeros((0, self.height, self.width, 3), np.uint8)
         try:
-            frames = self._frames.read(sorted(set(indices)), self.fitted(size))
-        except Shrunk:
+            frames = self._frames.read(sorted(set(indices)), self.output_size(size))
+        except FrameCountChangedError:
             if self.note:
                 warnings.warn(f"{self.source}: {self.note}.", stacklevel=4)
             raise
         except MediaError as error:
             raise MediaError(f"{self.source}: {error}") from None
-        return np.stack([frames[number] for number in indices])
+        return np.stack([frames[index] for index in indices])
 
-    def fitted(self, size: Size) -> tuple[int, int] | None:
-        """(width, height) in pixels that `size` means for this clip, None for the original."""
+    def output_size(self, size: Size) -> tuple[int, int] | None:
+        """Return the (width, height) in pixels of decoded frames, or None for the original size."""
         if not isinstance(size, int):
             return size
         scale = size / max(self.width, self.height)
@@ -154,41 +171,50 @@ class _VideoFile:
 
     def __init__(self, path: Path) -> None:
         self._path = path.absolute()
-        self._learn(decoder.ask("index", self._path, None)[0])
+        self._set_index(decoder.ask("index", self._path, None)[0])
 
-    def _learn(self, known: dict[str, Any]) -> None:
-        self._known = known
-        self.width, self.height = known["width"], known["height"]
-        self.times = (np.array(known["stamps"], dtype=np.int64) - known["start"]) * float(known["time_base"])
-        self.end, self.comment, self.note = known["end"], known["comment"], known["note"]
+    def _set_index(self, index: dict[str, Any]) -> None:
+        self._index = index
+        self.width, self.height = index["width"], index["height"]
+        self.times = (np.array(index["timestamps"], dtype=np.int64) - index["start"]) * float(index["time_base"])
+        self.end, self.comment, self.note = index["end"], index["comment"], index["note"]
 
     def digest(self) -> str:
         with self._path.open("rb") as file:
             return hashlib.file_digest(file, "sha256").hexdigest()
 
     def read(self, positions: list[int], size: tuple[int, int] | None) -> dict[int, np.ndarray]:
-        """By decord where most of many frames are wanted, else, and where decord fails or hangs, by PyAV.
+        """Read with decord if at least 64 and half of all frames are requested, else with PyAV.
 
-        `benchmarks/decode.py`: for up to two fifths of the frames, PyAV decoding only what they depend on takes 0.4 to 1.1
-        times the processor time of decord; for all of them decord takes 0.5 to 1 times that of PyAV, and half a second to start.
+        PyAV also takes over if decord fails.
+
+        Measured by `benchmarks/decode.py`: for up to two fifths of the frames, PyAV takes 0.4 to
+        1.1 times the CPU time of decord. For all frames, decord takes 0.5 to 1 times that of PyAV,
+        plus half a second to start.
         """
-        if len(positions) >= max(64, len(self.times) / 2) and not self._known["counted"]:
+        if len(positions) >= max(64, len(self.times) / 2) and not self._index["counted"]:
             try:
-                return decoder.ask("read_with_decord", self._path, self._known, positions, size)[1]
+                return decoder.ask("read_with_decord", self._path, self._index, positions, size)[1]
             except MediaError:
-                pass  # PyAV reads more, and says what is wrong where it does not
-        frames = decoder.ask("read", self._path, self._known, positions, size)[1]
+                pass  # PyAV supports more files and has better error messages
+        frames = decoder.ask("read", self._path, self._index, positions, size)[1]
         if len(frames) < len(positions):
-            self._learn(decoder.ask("survey", self._path, self._known)[0])
-            raise Shrunk
+            self._set_index(decoder.ask("scan", self._path, self._index)[0])
+            raise FrameCountChangedError
         return frames
 
 
 def open(source: str | Path | bytes | np.ndarray | Image.Image, *, fps: float | None = None, allow_urls: bool = False) -> Media:
-    """Open an image or a video: a path, a URL, a file's bytes, a PIL image, or uint8 RGB pixels.
+    """Open an image or a video.
 
-    Pixels are (height, width, 3), or (n, height, width, 3) with `fps` frames a second. URLs are fetched only with `allow_urls`.
-    Raises MediaError, one sentence, if there is no such file or it holds no pictures that can be decoded.
+    Args:
+        source: path, URL, content of a file, PIL image, or uint8 RGB pixels of shape (height,
+            width, 3) or (n, height, width, 3).
+        fps: frames per second of an array of several frames.
+        allow_urls: download URLs.
+
+    Raises:
+        MediaError: the file does not exist or is not an image or video.
     """
     if isinstance(source, Image.Image):
         return Media(f"{source.mode} image {source.width}x{source.height}", Pixels(rgb(source)[None], 0))
@@ -198,9 +224,9 @@ def open(source: str | Path | bytes | np.ndarray | Image.Image, *, fps: float | 
         return _open_bytes(source)
     if re.match(r"https?://", str(source)):
         if not allow_urls:
-            raise MediaError(f"{source}: addresses on the web are not opened unless allowed. Allow it, or download the file.")
+            raise MediaError(f"{source}: URLs are disabled. Set allow_urls or --allow-urls, or download the file.")
         path = fetch(str(source))
-        return _temporary(str(source), path)
+        return _open_temporary(str(source), path)
     path = Path(source)
     _check(path)
     return _open_file(str(source), path)
@@ -209,19 +235,19 @@ def open(source: str | Path | bytes | np.ndarray | Image.Image, *, fps: float | 
 def _check(path: Path) -> None:
     try:
         if path.is_dir():
-            raise MediaError(f"{path}: a directory. Give one image or video file.")
+            raise MediaError(f"{path}: is a directory. Give an image or video file.")
         if not path.exists():
             raise MediaError(f"{path}: no such file. Check the path.")
         if not path.is_file():
             raise MediaError(f"{path}: not a regular file. Give an image or video file.")
         with path.open("rb") as file:
             if not file.read(1):
-                raise MediaError(f"{path}: an empty file. Get it anew.")
+                raise MediaError(f"{path}: the file is empty. Get a new copy.")
     except PermissionError:
-        raise MediaError(f"{path}: may not be read (permission denied). Change its permissions.") from None
+        raise MediaError(f"{path}: permission denied. Make the file readable.") from None
     except (OSError, ValueError) as error:
         name = str(path) if len(str(path)) <= 200 else f"{str(path)[:200]}..."
-        raise MediaError(f"{name!r}: cannot be opened ({getattr(error, 'strerror', None) or error}). Check the path.") from None
+        raise MediaError(f"{name!r}: cannot open ({getattr(error, 'strerror', None) or error}). Check the path.") from None
 
 
 def _open_file(name: str, path: Path) -> Media:
@@ -246,11 +272,11 @@ def _open_bytes(data: bytes) -> Media:
         pass
     with tempfile.NamedTemporaryFile(prefix="espresso-", delete=False) as file:
         file.write(data)
-    return _temporary(name, Path(file.name))
+    return _open_temporary(name, Path(file.name))
 
 
-def _temporary(name: str, path: Path) -> Media:
-    """Open a file that lives as long as its Media."""
+def _open_temporary(name: str, path: Path) -> Media:
+    """Open a temporary file, which is deleted with the Media."""
     try:
         media = _open_file(name, path)
     except BaseException:
@@ -264,9 +290,11 @@ def _open_array(pixels: np.ndarray, rate: float | None) -> Media:
     shape = "x".join(map(str, pixels.shape))
     name = f"array {shape}"
     if pixels.dtype != np.uint8 or pixels.ndim not in (3, 4) or pixels.shape[-1] != 3 or 0 in pixels.shape:
-        raise MediaError(f"{name} of {pixels.dtype}: not pixels. Give uint8 RGB, (height, width, 3) or (n, height, width, 3).")
+        raise MediaError(
+            f"{name} of {pixels.dtype}: not pixels. Give uint8 RGB of shape (height, width, 3) or (n, height, width, 3)."
+        )
     if pixels.ndim == 3:
         return Media(name, Pixels(pixels[None], 0))
     if not rate or not 0 < rate < 100_000:
-        raise MediaError(f"{name}: several frames without a rate. Say how many there are a second with fps=.")
+        raise MediaError(f"{name}: a stack of frames needs a frame rate. Set fps to the number of frames per second.")
     return Media(name, Pixels(pixels, rate))

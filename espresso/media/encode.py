@@ -1,4 +1,4 @@
-"""Write pixels: video files, and pictures as text for prompts and reports."""
+"""Encode pixels: video files, and pictures as `data:` URLs for prompts and reports."""
 
 from __future__ import annotations
 
@@ -16,31 +16,39 @@ from PIL import Image
 
 from espresso.errors import MediaError
 
-DRAWN = 1024
+PNG_COLOURS = 1024
+"""Maximum number of colours of a picture that is encoded as PNG: drawings, not photographs."""
 
 
 def write_video(path: str | Path, frames: Iterable[np.ndarray], fps: float, *, comment: str | None = None) -> None:
-    """Write frames as H.264 (yuv420p, index at the front of the file, so that it plays while it loads).
+    """Write an H.264 file (yuv420p) with its index at the front, for streaming.
 
-    frames: (height, width, 3) uint8 RGB each, all of one size, even sides; a generator will do, it is read frame by frame.
-    fps: frames per second. comment: text for the file's metadata, which `Media.comment` gives back.
-    The file appears whole or not at all: it is written beside `path` and then renamed. The folder must exist.
-    Raises MediaError if there is no frame, or one has another size or an odd side.
+    The file is written to a temporary file next to `path` and then renamed.
+
+    Args:
+        path: the file to write. Its folder must exist.
+        frames: uint8 RGB of shape (height, width, 3) each, all of one size, with even sides. May be
+            a generator.
+        fps: frames per second.
+        comment: comment tag of the file, which `Media.comment` returns.
+
+    Raises:
+        MediaError: there are no frames, or a frame has a different size or an odd side.
     """
     path = Path(path)
     handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.stem}-", suffix=".mp4")
     os.close(handle)
-    draft = Path(name)
+    temporary = Path(name)
     try:
-        _encode(draft, path, frames, fps, comment)
-        draft.chmod(0o644)
-        draft.replace(path)
+        _encode(temporary, path, frames, fps, comment)
+        temporary.chmod(0o644)
+        temporary.replace(path)
     finally:
-        draft.unlink(missing_ok=True)
+        temporary.unlink(missing_ok=True)
 
 
-def _encode(draft: Path, path: Path, frames: Iterable[np.ndarray], fps: float, comment: str | None) -> None:
-    with av.open(str(draft), "w", format="mp4", options={"movflags": "+faststart"}) as container:
+def _encode(temporary: Path, path: Path, frames: Iterable[np.ndarray], fps: float, comment: str | None) -> None:
+    with av.open(str(temporary), "w", format="mp4", options={"movflags": "+faststart"}) as container:
         if comment is not None:
             container.metadata["comment"] = comment
         stream = None
@@ -48,29 +56,32 @@ def _encode(draft: Path, path: Path, frames: Iterable[np.ndarray], fps: float, c
             height, width = frame.shape[:2]
             if stream is None:
                 if height % 2 or width % 2:
-                    raise MediaError(f"{path}: frames are {width}x{height}, and H.264 needs even sides. Pad them by a pixel.")
+                    raise MediaError(f"{path}: frames are {width}x{height}, but H.264 needs even sides. Pad them by a pixel.")
                 rate = Fraction(fps).limit_denominator(1001)
                 stream = container.add_stream("libx264", rate=rate, options={"crf": "18", "preset": "veryfast"})
                 stream.width, stream.height, stream.pix_fmt = width, height, "yuv420p"
                 stream.thread_count = 1
             if (height, width) != (stream.height, stream.width):
                 raise MediaError(
-                    f"{path}: a frame is {width}x{height} after one of {stream.width}x{stream.height}. Give frames of one size."
+                    f"{path}: a frame is {width}x{height}, the first one {stream.width}x{stream.height}. Use frames of one size."
                 )
             container.mux(stream.encode(av.VideoFrame.from_ndarray(np.ascontiguousarray(frame), format="rgb24")))
         if stream is None:
-            raise MediaError(f"{path}: there is no frame to write. Give at least one.")
+            raise MediaError(f"{path}: no frames to write. Give at least one.")
         container.mux(stream.encode())
 
 
 def data_url(pixels: np.ndarray) -> str:
-    """Encode (height, width, 3) uint8 RGB as a `data:` URL: drawings and tiny pictures as PNG, all else as JPEG of high quality.
+    """Encode a picture as a `data:` URL: PNG for drawings and tiny pictures, else JPEG.
 
-    What has at most `DRAWN` colours is smaller without loss; a photograph is a third as JPEG (quality 92, full colour
-    resolution), and encoded twenty times as fast.
+    A picture of at most `PNG_COLOURS` colours is smaller as PNG, which is lossless. A photograph as
+    JPEG (quality 92, full chroma resolution) takes a third of the size and a twentieth of the time.
+
+    Args:
+        pixels: uint8 RGB of shape (height, width, 3).
     """
     image, buffer = Image.fromarray(pixels), io.BytesIO()
-    if image.getcolors(DRAWN):
+    if image.getcolors(PNG_COLOURS):
         kind, options = "png", {}
     else:
         kind, options = "jpeg", {"quality": 92, "subsampling": 0}
@@ -79,9 +90,12 @@ def data_url(pixels: np.ndarray) -> str:
 
 
 def thumbnail_url(pixels: np.ndarray) -> str:
-    """Encode (height, width, 3) uint8 RGB, a small picture among thousands, as a `data:` URL: WebP of fair quality.
+    """Encode a small picture as a `data:` URL: WebP of medium quality.
 
-    At 160 pixels it takes 1.5 to 1.9 KB, half of what JPEG does, whose tables alone are 0.6 KB.
+    At 160 pixels it takes 1.5 to 1.9 KB, half the size of a JPEG (JPEG tables alone take 0.6 KB).
+
+    Args:
+        pixels: uint8 RGB of shape (height, width, 3).
     """
     buffer = io.BytesIO()
     Image.fromarray(pixels).save(buffer, "webp", quality=70)

@@ -1,4 +1,4 @@
-"""Pixels that need no video decoder: image files, animated ones included, and pixels given in memory."""
+"""Pictures that need no video decoder: image files, animated images and pixels in memory."""
 
 from __future__ import annotations
 
@@ -15,11 +15,19 @@ from PIL import Image, ImageOps, UnidentifiedImageError
 from espresso.errors import MediaError
 
 FORMATS = ("JPEG", "PNG", "GIF", "WEBP", "BMP", "TIFF", "AVIF", "JPEG2000", "PPM", "ICO")
-ANIMATED = ("GIF", "WEBP", "PNG", "AVIF")  # in the others a second picture is a page or a thumbnail, not a later moment
+"""Image formats that Pillow may open."""
+
+ANIMATED_FORMATS = ("GIF", "WEBP", "PNG", "AVIF")
+"""Formats of animations. In other formats further pictures are pages or thumbnails."""
 
 
 class Pixels:
-    """Frames in memory: (n, height, width, 3) uint8 RGB, `rate` a second."""
+    """Frames in memory.
+
+    Args:
+        frames: uint8 RGB of shape (n, height, width, 3).
+        rate: frames per second, or 0 for a single image.
+    """
 
     comment: str | None = None
     note: str | None = None
@@ -31,21 +39,26 @@ class Pixels:
         self.end = len(frames) / rate if rate else 0.0
 
     def digest(self) -> str:
-        """SHA-256 of the pixels and their shape and times."""
+        """Return the SHA-256 of the pixels, their shape and their duration."""
         head = f"{self._frames.shape} {self.end}".encode()
         return hashlib.sha256(head + np.ascontiguousarray(self._frames).tobytes()).hexdigest()
 
     def read(self, positions: list[int], size: tuple[int, int] | None) -> dict[int, np.ndarray]:
-        """Give the frames at `positions`, resized to (width, height) where given."""
+        """Return the frames at `positions`, resized to (width, height) if given."""
         if size is None:
             return {position: self._frames[position] for position in positions}
         return {position: _resized(Image.fromarray(self._frames[position]), size) for position in positions}
 
 
 class PictureFile:
-    """An image file, or an animated one, by path or as bytes. Upright by its EXIF orientation; transparent parts are white.
+    """An image or animation. EXIF orientation is applied; transparent parts become white.
 
-    Raises UnidentifiedImageError if it is no image, and MediaError (without the file's name) if it is a damaged one.
+    Args:
+        file: the path of the file, or its bytes.
+
+    Raises:
+        UnidentifiedImageError: the file is not an image.
+        MediaError: the image is damaged. The message does not include the file name.
     """
 
     comment: str | None = None
@@ -54,11 +67,11 @@ class PictureFile:
     def __init__(self, file: Path | bytes) -> None:
         self._file = file
         with self._open() as image:
-            moments = getattr(image, "n_frames", 1) if image.format in ANIMATED else 1
+            count = getattr(image, "n_frames", 1) if image.format in ANIMATED_FORMATS else 1
             durations = []
-            for position in range(moments if moments > 1 else 0):
+            for position in range(count if count > 1 else 0):
                 image.seek(position)
-                image.load()  # WebP tells how long a frame lasts only then
+                image.load()  # WebP sets the frame duration only after loading
                 durations.append((image.info.get("duration") or 100) / 1000)  # browsers show a frame of duration 0 for 0.1 s
             image.seek(0)
             first = _upright(image)
@@ -78,16 +91,16 @@ class PictureFile:
         except UnidentifiedImageError:
             raise
         except Image.DecompressionBombError:
-            raise MediaError("an image of more than 178 million pixels is refused. Make it smaller.") from None
+            raise MediaError("images of more than 178 million pixels are not supported. Resize the image.") from None
         except (OSError, SyntaxError, ValueError, EOFError) as error:
-            raise MediaError(f"a damaged image ({error}). Get the file anew.") from None
+            raise MediaError(f"the image is damaged ({error}). Get a new copy.") from None
 
     def digest(self) -> str:
-        """SHA-256 of the file's bytes."""
+        """Return the SHA-256 of the file's bytes."""
         return hashlib.sha256(self._file if isinstance(self._file, bytes) else self._file.read_bytes()).hexdigest()
 
     def read(self, positions: list[int], size: tuple[int, int] | None) -> dict[int, np.ndarray]:
-        """Decode the frames at `positions` (ascending), resized to (width, height) where given."""
+        """Decode the frames at `positions` (ascending), resized to (width, height) if given."""
         frames = {}
         with self._open() as image:
             for position in positions:
@@ -97,12 +110,20 @@ class PictureFile:
 
 
 def rgb(image: Image.Image) -> np.ndarray:
-    """(height, width, 3) uint8 of any PIL image, upright, transparent parts white."""
+    """Convert an image to upright uint8 RGB (height, width, 3), with transparent parts white."""
     return np.asarray(_upright(image))
 
 
 def thumbnail(pixels: np.ndarray, side: int) -> np.ndarray:
-    """(side, side, 3) uint8 cell means of (height, width, 3) uint8 pixels."""
+    """Average pixels over a grid of `side` x `side` cells.
+
+    Args:
+        pixels: uint8 of shape (height, width, 3).
+        side: cells per side.
+
+    Returns:
+        uint8 of shape (side, side, 3).
+    """
     return _resized(Image.fromarray(pixels), (side, side))
 
 
@@ -111,10 +132,10 @@ def _upright(image: Image.Image) -> Image.Image:
     if image.mode in ("RGBA", "LA", "PA") or "transparency" in image.info:
         white = Image.new("RGBA", image.size, "white")
         return Image.alpha_composite(white, image.convert("RGBA")).convert("RGB")
-    if image.mode.startswith(("I", "F")):  # 16 bits and more: show the range there is
+    if image.mode.startswith(("I", "F")):  # 16 bits and more: scale the range of the values to 0..255
         values = np.asarray(image, dtype=np.float64)
-        spread = max(np.ptp(values), 1e-9)
-        image = Image.fromarray(((values - values.min()) * (255 / spread)).astype(np.uint8))
+        value_range = max(np.ptp(values), 1e-9)
+        image = Image.fromarray(((values - values.min()) * (255 / value_range)).astype(np.uint8))
     return image.convert("RGB")
 
 

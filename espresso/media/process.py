@@ -1,7 +1,7 @@
-"""Talk to the decoder processes: start one when first needed, keep it warm, and kill it when it hangs.
+"""Decoder processes: started when first needed, kept running, and killed if they hang.
 
-Measured on two cores: starting one takes 0.1 to 0.2 s, once; a request to a running process costs under 1 ms, and a 224x224
-frame 0.1 ms on top of its decoding.
+Measured on two cores: a process takes 0.1 to 0.2 s to start. A request to a running process costs
+less than 1 ms, and transferring a 224x224 frame 0.1 ms.
 """
 
 from __future__ import annotations
@@ -24,21 +24,23 @@ import numpy as np
 from espresso.errors import MediaError
 
 STALL_S = 30.0
-"""Without a sign of life (a frame, or a tick while it works) for so long, the decoder hangs."""
+"""A decoder that sends nothing (no frame, no tick) for this many seconds is considered hung."""
+
+START_S = 120.0
+"""Timeout in seconds for starting a process: usually 0.1 s, minutes on an overloaded machine."""
+
+CONCURRENCY = min(4, os.cpu_count() or 1)
+"""Files decoded concurrently, by one process each; each process decodes on one thread."""
 
 Result = TypeVar("Result")
 
-START_S = 120.0
-"""So long may the process take to start (0.1 s, but minutes on a machine that is starved)."""
-
-AT_ONCE = min(4, os.cpu_count() or 1)
-"""Files that are decoded at the same time, by a process each; every one decodes on one thread."""
-
 
 class DecoderProcess:
-    """One decoder process, for one thread at a time.
+    """One decoder process, used by one thread at a time.
 
-    stall_s: seconds without a sign of life after which the process is killed and the request fails; the next one starts afresh.
+    Args:
+        stall_s: seconds without a message after which the process is killed and the request fails.
+            The next request starts a new process.
     """
 
     def __init__(self, stall_s: float = STALL_S) -> None:
@@ -49,46 +51,57 @@ class DecoderProcess:
 
     @property
     def pid(self) -> int | None:
-        """The id of the running process, None before the first request and after a kill."""
+        """Process id, or None before the first request and after a kill."""
         return self._process.pid if self._process else None
 
-    def ask(self, command: str, path: Path, known: dict[str, Any] | None, *rest: Any) -> tuple[Any, dict[int, np.ndarray]]:
+    def ask(self, command: str, path: Path, index: dict[str, Any] | None, *rest: Any) -> tuple[Any, dict[int, np.ndarray]]:
         """Run a command of `espresso.media.decoder` on a file.
 
-        Returns its result and, for the reading commands, the upright frames by position, (height, width, 3) uint8 each.
-        Raises MediaError, whose message lacks the file's name, if the file is at fault, or the decoder hung or died on it.
+        Args:
+            command: "index", "scan", "read" or "read_with_decord".
+            path: the video file.
+            index: the result of "index", or None for that command.
+            rest: positions and size for the reading commands.
+
+        Returns:
+            The result of the command, and for reading commands the upright frames by position,
+            uint8 of shape (height, width, 3) each.
+
+        Raises:
+            MediaError: the file is damaged, or the decoder hung or crashed. The message does not
+                include the file name.
         """
         process = self._running()
         assert process.stdin
         assert process.stdout
         frames: dict[int, np.ndarray] = {}
         try:
-            Connection(os.dup(process.stdin.fileno()), readable=False).send((command, str(path), known, *rest))
+            Connection(os.dup(process.stdin.fileno()), readable=False).send((command, str(path), index, *rest))
             replies = Connection(os.dup(process.stdout.fileno()), writable=False)
             while True:
                 if not replies.poll(self.stall_s if self._ready else START_S):
                     self.stop()
-                    raise MediaError(f"decoding stood still for {self.stall_s:g} s and was stopped. Convert the file to H.264.")
+                    raise MediaError(f"decoding hung for {self.stall_s:g} s and was stopped. Convert the file to H.264.")
                 match replies.recv():
                     case ("ready",):
                         self._ready = True
-                    case ("frame", position, width, height, row_bytes, turns):
+                    case ("frame", position, width, height, row_bytes, quarter_turns):
                         rows = np.frombuffer(replies.recv_bytes(), np.uint8).reshape(-1, row_bytes)[:height, : width * 3]
-                        frames[position] = np.rot90(rows.reshape(height, width, 3), turns)
+                        frames[position] = np.rot90(rows.reshape(height, width, 3), quarter_turns)
                     case ("done", result):
                         return result, frames
-                    case ("error", sentence):
-                        raise MediaError(sentence)
+                    case ("error", message):
+                        raise MediaError(message)
         except (EOFError, OSError):
             self.stop()
-            raise MediaError("the decoder crashed on it. Convert it to H.264 or get it anew.") from None
+            raise MediaError("the decoder crashed. Convert the file to H.264 or get a new copy.") from None
         except BaseException as error:
-            if not isinstance(error, MediaError):  # interrupted half way: what is still to come belongs to nobody
+            if not isinstance(error, MediaError):  # interrupted: later replies would be mistaken for those of the next request
                 self.stop()
             raise
 
     def _running(self) -> subprocess.Popen[bytes]:
-        if self._owner != os.getpid():  # never started, or inherited by a fork: the parent's process is not ours to use
+        if self._owner != os.getpid():  # not started, or inherited by a fork and owned by the parent
             self._process = None
         if self._process is None or self._process.poll() is not None:
             program = [sys.executable, "-P", str(Path(__file__).with_name("decoder.py"))]
@@ -99,7 +112,7 @@ class DecoderProcess:
         return self._process
 
     def stop(self) -> None:
-        """Kill the process, if it runs and is ours."""
+        """Kill the process if it is running and this process started it."""
         if self._process is not None and self._owner == os.getpid():
             self._process.kill()
             self._process.wait()
@@ -109,8 +122,8 @@ class DecoderProcess:
         self._process = None
 
 
-class Decoders:
-    """Several decoder processes. A request takes one that is free, the warmest first, and waits where none is."""
+class DecoderPool:
+    """A pool of decoder processes; a request uses the one freed last, or waits for one."""
 
     def __init__(self, count: int) -> None:
         self._all = [DecoderProcess() for _ in range(count)]
@@ -120,11 +133,11 @@ class Decoders:
 
     @property
     def pids(self) -> list[int]:
-        """The ids of those that run."""
+        """Process ids of the running processes."""
         return [process.pid for process in self._all if process.pid]
 
     def ask(self, *request: Any) -> tuple[Any, dict[int, np.ndarray]]:
-        """Have a process do it; see `DecoderProcess.ask`."""
+        """Run a request on a free process; see `DecoderProcess.ask`."""
         process = self._free.get()
         try:
             return process.ask(*request)
@@ -132,21 +145,23 @@ class Decoders:
             self._free.put(process)
 
     def stop(self) -> None:
-        """Kill those that run."""
+        """Kill all running processes."""
         for process in self._all:
             process.stop()
 
 
-decoder = Decoders(AT_ONCE)
+decoder = DecoderPool(CONCURRENCY)
+"""The decoder of this Python process."""
+
 atexit.register(decoder.stop)
 
 
 @cache
-def _threads(process: int) -> ThreadPoolExecutor:
-    """Keep threads for a process: a fork has none of its parent's."""
-    return ThreadPoolExecutor(AT_ONCE, f"decode-{process}")
+def _threads(pid: int) -> ThreadPoolExecutor:
+    """Return the thread pool of a process: threads do not survive a fork."""
+    return ThreadPoolExecutor(CONCURRENCY, f"decode-{pid}")
 
 
-async def in_background(work: Callable[..., Result], *arguments: Any, **settings: Any) -> Result:
-    """Run work that decodes on threads kept for it, one for each process: waiting for a decoder takes no thread from others."""
-    return await asyncio.get_running_loop().run_in_executor(_threads(os.getpid()), partial(work, *arguments, **settings))
+async def in_background(work: Callable[..., Result], *args: Any, **kwargs: Any) -> Result:
+    """Run decoding work on a thread pool of its own, which keeps the default executor free."""
+    return await asyncio.get_running_loop().run_in_executor(_threads(os.getpid()), partial(work, *args, **kwargs))

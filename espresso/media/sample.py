@@ -1,4 +1,4 @@
-"""Sample a clip by a plan: decode the frames a model gets to see, once."""
+"""Sample a clip by a plan: decode the frames that the models see, once."""
 
 from __future__ import annotations
 
@@ -7,57 +7,72 @@ from dataclasses import dataclass
 import numpy as np
 
 from espresso.errors import MediaError
-from espresso.media.clip import Media, Shrunk, Size
+from espresso.media.clip import FrameCountChangedError, Media, Size
 from espresso.media.pictures import thumbnail
 from espresso.media.plan import Plan, candidates, choose
 from espresso.schema import Frame
 
 THUMB = 32
+"""Side in pixels of the thumbnails that are compared."""
+
 MAX_BYTES = 256 * 1024**2
-"""So many bytes of candidate frames are held to decode a clip only once; for more, small ones are decoded first."""
+"""Limit in bytes of all candidate frames in memory; beyond it, thumbnails are decoded first."""
 
 
 @dataclass(frozen=True, eq=False)
-class Sampled:
-    """Frames sampled from a clip, in time order.
-
-    pixels: (m, height, width, 3) uint8 RGB. dropped: near-duplicates left out. note: what is wrong with the file, or None.
-    """
+class SampledFrames:
+    """Frames sampled from a clip, in time order."""
 
     frames: tuple[Frame, ...]
+    """The m frames."""
+
     pixels: np.ndarray
+    """Their pixels, uint8 RGB of shape (m, height, width, 3)."""
+
     dropped: int
+    """Number of near-duplicates that were dropped."""
+
     note: str | None
+    """What is wrong with the file, or None."""
 
 
-def sample(clip: Media, plan: Plan, *, size: Size = None) -> Sampled:
-    """Decode the frames of `clip` that `plan` asks for.
+def sample(clip: Media, plan: Plan, *, size: Size = None) -> SampledFrames:
+    """Decode the frames of a clip that a plan selects.
 
-    size: longest side in pixels (a smaller picture is not enlarged), or exactly (width, height).
-    A cut or damaged file gives the frames it has, and `note` says so. Raises MediaError if it gives none.
+    Args:
+        clip: an open image or video.
+        plan: the sampling plan.
+        size: longest side in pixels (small pictures are not enlarged), (width, height), or None for
+            the original size.
+
+    Returns:
+        The sampled frames. For a truncated or damaged file, those that can be decoded, with a note.
+
+    Raises:
+        MediaError: no frame can be decoded.
     """
     for _ in range(2):
         try:
             return _sample(clip, plan, size)
-        except Shrunk:
+        except FrameCountChangedError:
             continue
-    raise MediaError(f"{clip.source}: its frames decode differently each time. The file is damaged; get it anew.")
+    raise MediaError(f"{clip.source}: decoding gives different frames each time. The file is damaged; get a new copy.")
 
 
-def _sample(clip: Media, plan: Plan, size: Size) -> Sampled:
-    numbers = candidates(plan, clip.times, clip.end).tolist()
+def _sample(clip: Media, plan: Plan, size: Size) -> SampledFrames:
+    indices = candidates(plan, clip.times, clip.end).tolist()
     if plan.kind == "uniform":
-        return _sampled(clip, numbers, clip.read(numbers, size), 0)
-    width, height = clip.fitted(size) or (clip.width, clip.height)
-    if len(numbers) * width * height * 3 > MAX_BYTES:
-        kept, dropped = choose(plan, clip.read(numbers, (THUMB, THUMB)))
-        numbers = [numbers[which] for which in kept]
-        return _sampled(clip, numbers, clip.read(numbers, size), dropped)
-    pixels = clip.read(numbers, size)
-    kept, dropped = choose(plan, np.stack([thumbnail(frame, THUMB) for frame in pixels]))
-    return _sampled(clip, [numbers[which] for which in kept], pixels[kept], dropped)
+        return _sampled(clip, indices, clip.read(indices, size), 0)
+    width, height = clip.output_size(size) or (clip.width, clip.height)
+    if len(indices) * width * height * 3 > MAX_BYTES:
+        chosen, dropped = choose(plan, clip.read(indices, (THUMB, THUMB)))
+        indices = [indices[position] for position in chosen]
+        return _sampled(clip, indices, clip.read(indices, size), dropped)
+    pixels = clip.read(indices, size)
+    chosen, dropped = choose(plan, np.stack([thumbnail(frame, THUMB) for frame in pixels]))
+    return _sampled(clip, [indices[position] for position in chosen], pixels[chosen], dropped)
 
 
-def _sampled(clip: Media, numbers: list[int], pixels: np.ndarray, dropped: int) -> Sampled:
-    frames = tuple(Frame(index=number, time=round(float(clip.times[number]), 6)) for number in numbers)
-    return Sampled(frames, pixels, dropped, clip.note)
+def _sampled(clip: Media, indices: list[int], pixels: np.ndarray, dropped: int) -> SampledFrames:
+    frames = tuple(Frame(index=index, time=round(float(clip.times[index]), 6)) for index in indices)
+    return SampledFrames(frames, pixels, dropped, clip.note)

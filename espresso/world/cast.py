@@ -1,8 +1,8 @@
-"""Who and what there is in the world, and what only the test split may show.
+"""The things of the world, and what is held out for the test split.
 
-Things are a colour and a shape ("red square"), vehicles a colour and a kind ("red bus"). Train and test never share a seed, a
-layout, a held-out thing, or a held-out (colour, act) pair: a model that answers on the test split has put known parts together
-in new ways.
+A thing is a colour and a shape ("red square") or a colour and a vehicle ("red bus"). Train and test
+share no seed, layout, held-out thing or held-out pair of colour and verb, so the test split
+measures compositional generalization.
 """
 
 from __future__ import annotations
@@ -23,9 +23,12 @@ COLOURS: dict[str, tuple[int, int, int]] = {
     "purple": (148, 52, 178),
     "black": (28, 28, 32),
 }
+"""Colour name -> RGB."""
+
 SHAPES = ("circle", "square", "triangle", "star", "diamond", "cross")
 VEHICLES = ("car", "bus", "truck")
 LAYOUTS = 12
+"""Number of layouts: floor colour, positions at home, side of the wall, lamp or traffic light."""
 
 TEST_LAYOUTS = (2, 5, 9)
 TEST_THINGS = frozenset({
@@ -39,32 +42,35 @@ TEST_ACTS = frozenset({
     ("black", "follows"), ("black", "turns"),
     ("red", "goes"), ("yellow", "goes"), ("purple", "crosses"), ("black", "waits"),
 })  # fmt: skip
-"""(colour of the one who acts, act) pairs that appear in no training clip."""
+"""(colour of the doer, verb or mood) pairs that occur in no training clip."""
 
 
 @dataclass(frozen=True)
 class Thing:
-    """A coloured shape or vehicle; its name is unique within a clip."""
+    """A coloured shape or vehicle. Its name is unique within a clip."""
 
     colour: str
+    """A key of `COLOURS`."""
+
     shape: str
+    """One of `SHAPES` or `VEHICLES`."""
 
     def __str__(self) -> str:
         return f"{self.colour} {self.shape}"
 
     @property
     def held_out(self) -> bool:
-        """Whether only test clips may show it."""
+        """Whether the thing is reserved for test clips."""
         return (self.colour, self.shape) in TEST_THINGS
 
 
 def layouts(split: Split) -> tuple[int, ...]:
-    """The layouts a split may use."""
+    """Return the layouts of a split."""
     return TEST_LAYOUTS if split in ("test", "demo") else tuple(i for i in range(LAYOUTS) if i not in TEST_LAYOUTS)
 
 
 def draw_cast(rng: np.random.Generator, count: int, split: Split) -> tuple[Thing, ...]:
-    """So many things that share neither colour nor shape."""
+    """Draw `count` things that differ in colour and shape."""
     while True:
         colours = rng.permutation(list(COLOURS))[:count]
         shapes = rng.permutation(SHAPES)[:count]
@@ -74,7 +80,7 @@ def draw_cast(rng: np.random.Generator, count: int, split: Split) -> tuple[Thing
 
 
 def draw_vehicles(rng: np.random.Generator, count: int, split: Split) -> tuple[Thing, ...]:
-    """So many vehicles that share no colour."""
+    """Draw `count` vehicles that differ in colour."""
     while True:
         colours = rng.permutation(list(COLOURS))[:count]
         cast = tuple(Thing(str(colour), str(rng.choice(VEHICLES))) for colour in colours)

@@ -1,7 +1,7 @@
-"""How a story looks: every frame is a function of the story and the time.
+"""Rendering: every frame is a function of the story and the time.
 
-Acts are drawn so that one still frame tells them: streaks behind who moves, a spark where somebody hits, an arm and a box where
-somebody gives, a bubble over a mood. Coordinates are fractions of the frame.
+Each action can be recognized in a single frame: streaks show movement, a spark a hit, an arm with a
+box a gift, a bubble a mood. Coordinates are fractions of the frame.
 """
 
 from __future__ import annotations
@@ -24,30 +24,30 @@ Colour = tuple[int, int, int]
 
 
 def render(story: Story, time: float, size: int = 224) -> np.ndarray:
-    """The frame at a time (seconds): (size, size, 3) uint8 RGB."""
+    """Render the frame at a time in seconds as uint8 RGB of shape (size, size, 3)."""
     image = Image.new("RGB", (size, size), FLOORS[story.layout % 3])
     pen = Pen(ImageDraw.Draw(image), size)
-    {"yard": _yard, "kitchen": _kitchen, "street": _street}[story.place](pen, story, time)
+    PLACES[story.place](pen, story, time)
     return np.asarray(image)
 
 
 class Pen:
-    """Draws in fractions of the frame."""
+    """Draws in coordinates that are fractions of the frame."""
 
     def __init__(self, draw: ImageDraw.ImageDraw, size: int) -> None:
         self.draw, self.size = draw, size
 
     def line(self, points: list[Point], colour: Colour, width: float) -> None:
-        """A line through points, so wide."""
+        """Draw a line through points."""
         self.draw.line([(x * self.size, y * self.size) for x, y in points], fill=colour, width=max(1, round(width * self.size)))
 
     def oval(self, x: float, y: float, rx: float, ry: float, colour: Colour, edge: Colour | None = None) -> None:
-        """An ellipse around a point."""
+        """Draw an ellipse around a point."""
         box = [(x - rx) * self.size, (y - ry) * self.size, (x + rx) * self.size, (y + ry) * self.size]
         self.draw.ellipse(box, fill=colour, outline=edge, width=max(1, self.size // 112))
 
     def box(self, x0: float, y0: float, x1: float, y1: float, colour: Colour, edge: Colour | None = None) -> None:
-        """A rectangle between two corners."""
+        """Draw a rectangle between two corners."""
         self.draw.rectangle(
             [x0 * self.size, y0 * self.size, x1 * self.size, y1 * self.size],
             fill=colour,
@@ -56,13 +56,13 @@ class Pen:
         )
 
     def shape(self, points: list[Point], colour: Colour, edge: Colour | None = None) -> None:
-        """A polygon."""
+        """Draw a polygon."""
         self.draw.polygon(
             [(x * self.size, y * self.size) for x, y in points], fill=colour, outline=edge, width=max(1, self.size // 112)
         )
 
     def spikes(self, x: float, y: float, outer: float, inner: float, count: int, colour: Colour, edge: Colour) -> None:
-        """A star of so many spikes, one up."""
+        """Draw a star of `count` spikes, one of them pointing up."""
         points = []
         for i in range(2 * count):
             r, a = (outer if i % 2 == 0 else inner), math.pi * i / count
@@ -70,7 +70,7 @@ class Pen:
         self.shape(points, colour, edge)
 
     def thing(self, sprite: Sprite) -> None:
-        """A coloured shape or vehicle."""
+        """Draw a coloured shape or vehicle."""
         x, y, r, colour = sprite.x, sprite.y, sprite.radius, COLOURS[sprite.thing.colour]
         match sprite.thing.shape:
             case "circle":
@@ -119,7 +119,7 @@ class Pen:
             self.oval(x + dx * r, y + 0.55 * r, 0.3 * r, 0.3 * r, INK)
 
     def streaks(self, sprite: Sprite, way: float, up: bool = False) -> None:
-        """Speed lines behind a thing that moves to the right (way 1) or left (-1), or above one that falls."""
+        """Draw speed lines behind a thing moving right (way 1) or left (-1), or above it (up)."""
         wide = 1.5 if sprite.thing.shape in VEHICLES else 1.1
         for i in (-1, 0, 1):
             if up:
@@ -168,7 +168,7 @@ def _rests_hidden(story: Story, sprite: Sprite, time: float) -> bool:
 
 
 def _cue(pen: Pen, story: Story, beat: Beat, doer: Sprite, target: Sprite | None) -> None:
-    """What makes an act readable in a still frame."""
+    """Draw the marks that make an action recognizable in a still frame."""
     way = -1.0 if beat.mirror else 1.0
     match beat.verb:
         case "hits" if target:
@@ -283,3 +283,7 @@ def _street(pen: Pen, story: Story, time: float) -> None:
     elif beat.value == "barrier":
         for i in range(4):
             pen.box(0.455, 0.5 + 0.1 * i, 0.505, 0.6 + 0.1 * i, (230, 40, 40) if i % 2 else WHITE, INK)
+
+
+PLACES = {"yard": _yard, "kitchen": _kitchen, "street": _street}
+"""Place of a story -> the function that draws it."""

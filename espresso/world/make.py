@@ -1,7 +1,8 @@
-"""Clips on disk: real mp4 files, questions beside them, and everything that is true of them.
+"""Write clips to disk: mp4 files with questions and ground truth.
 
-A folder holds `clips/<split>-<index>.mp4`, `clips/<split>-<index>.json` (acts, causes, captions, tracks with boxes) and
-`questions.jsonl` (records with truth). Making the same folder again adds what is missing and leaves the rest.
+A folder contains `clips/<split>-<index>.mp4`, `clips/<split>-<index>.json` (acts, causes, captions
+and boxes) and `questions.jsonl` (question records with ground truth). Existing clips are kept, so
+an interrupted command can be repeated.
 """
 
 from __future__ import annotations
@@ -18,17 +19,22 @@ import numpy as np
 
 from espresso import media
 from espresso.errors import DataError
+from espresso.files import write_atomic
 from espresso.schema import Question, Span, Truth
 from espresso.world.cast import Split
 from espresso.world.draw import render
-from espresso.world.plan import story
+from espresso.world.plan import story as make_story
 from espresso.world.stage import sprites
 from espresso.world.story import Story
 
 FPS = 12.0
+"""Frames per second of the clips."""
+
 COMMENT = "espresso-world"
-"""The metadata tag by which a clip is known to be of this world."""
+"""Comment tag that identifies clips of this world."""
+
 TRACK_FPS = 4.0
+"""Rate per second of captions and boxes in the ground truth."""
 
 
 def make(
@@ -40,39 +46,50 @@ def make(
     workers: int | None = None,
     on_clip: Callable[[int, int], None] | None = None,
 ) -> list[Question]:
-    """Make the first `count` questions of a split with their clips, the tasks in turn; returns them.
+    """Write the first `count` questions of a split with their clips.
 
-    size: pixels a side, even. workers: processes (the machine's cores when None; 1 stays in this one). on_clip: called with
-    (clips done, clips in all). Raises DataError where the folder holds another split or size.
+    Args:
+        split: the split.
+        count: number of questions; the tasks take turns.
+        out: the folder, created if missing.
+        size: width and height of the clips in pixels, even and at least 64.
+        workers: number of processes; None is the number of CPU cores, 1 uses the current process.
+        on_clip: called with (clips done, total clips) after each clip.
+
+    Returns:
+        The questions, with paths of their clips.
+
+    Raises:
+        DataError: an argument is invalid, or the folder contains another split or size.
     """
     if count < 1 or size < 64 or size % 2:
-        raise DataError(f"cannot make {count} questions at {size} pixels: at least one question, and 64 pixels or more, even.")
+        raise DataError(
+            f"cannot make {count} questions at {size} pixels. Use at least one question, and an even size of at least 64."
+        )
     _claim(out, {"split": split, "size": size, "fps": FPS})
     stories, questions = [], []
-    for told, asked in _asked(split, count):
-        stories.append(told)
-        questions += asked
-    jobs = [(told.split, told.index, out / "clips", size) for told in stories if not _made(out, told)]
+    for story, story_questions in _stories(split, count):
+        stories.append(story)
+        questions += story_questions
+    jobs = [(story.split, story.index, out / "clips", size) for story in stories if not _exists(out, story)]
     done = len(stories) - len(jobs)
     for _ in _run(jobs, workers or os.cpu_count() or 1):
         done += 1
         if on_clip:
             on_clip(done, len(stories))
-    lines = "".join(question.model_dump_json() + "\n" for question in questions)
-    part = out / "questions.jsonl.part"
-    part.write_text(lines)
-    part.replace(out / "questions.jsonl")
+    write_atomic(out / "questions.jsonl", "".join(question.model_dump_json() + "\n" for question in questions))
     return load(out)
 
 
 def load(folder: Path) -> list[Question]:
-    """The questions in a folder that `make` made, their visuals as paths that can be opened.
+    """Read the questions of a folder written by `make`, with the paths of their clips.
 
-    Raises DataError naming file and line where one cannot be read.
+    Raises:
+        DataError: the folder or a line of `questions.jsonl` is invalid.
     """
     path = folder / "questions.jsonl"
     if not path.is_file():
-        raise DataError(f"{path}: not there. `espresso world make --out {folder}` makes it.")
+        raise DataError(f"{path}: no such file. Create it with `espresso world make --out {folder}`.")
     questions = []
     for number, line in enumerate(path.read_text().splitlines(), 1):
         try:
@@ -84,20 +101,20 @@ def load(folder: Path) -> list[Question]:
 
 
 def demo_clip(path: Path, seed: int) -> list[Question]:
-    """Render a fresh clip of three questions of different tasks to `path`; returns them."""
-    told = story("demo", seed)
-    film(told, path, 224)
-    return questions_of(told, str(path))
+    """Render a clip of the demo split to `path` and return its three questions."""
+    story = make_story("demo", seed)
+    write_clip(story, path, 224)
+    return questions_of(story, str(path))
 
 
-def questions_of(told: Story, visual: str) -> list[Question]:
-    """A story's questions as records, with truth."""
-    made = []
-    for number, (motif, needed) in enumerate(zip(told.motifs, told.needed, strict=True)):
-        beats = [told.beats[i] for i in needed]
-        made.append(
+def questions_of(story: Story, visual: str) -> list[Question]:
+    """Return the questions of a story with ground truth; `visual` is the path of its clip."""
+    questions = []
+    for number, (motif, needed) in enumerate(zip(story.motifs, story.needed, strict=True)):
+        beats = [story.beats[i] for i in needed]
+        questions.append(
             Question(
-                id=f"{told.split}-{told.index:05d}-{number}",
+                id=f"{story.split}-{story.index:05d}-{number}",
                 visuals=(visual,),
                 text=motif.text,
                 options=motif.options,
@@ -110,23 +127,26 @@ def questions_of(told: Story, visual: str) -> list[Question]:
                 ),
             )
         )
-    return made
+    return questions
 
 
-def film(told: Story, path: Path, size: int) -> None:
-    """Render a story to an mp4 file."""
-    times = np.arange(0, told.duration, 1 / FPS)
-    media.write_video(path, (render(told, float(time), size) for time in times), FPS, comment=COMMENT)
+def write_clip(story: Story, path: Path, size: int) -> None:
+    """Render a story to an mp4 file of `size` x `size` pixels."""
+    times = np.arange(0, story.duration, 1 / FPS)
+    media.write_video(path, (render(story, float(time), size) for time in times), FPS, comment=COMMENT)
 
 
-def truth_of(told: Story, size: int) -> dict[str, Any]:
-    """Everything that is true of a clip: acts and causes, captions by time, tracks of boxes (xyxy pixels) at four a second."""
-    times = [round(float(time), 3) for time in np.arange(0, told.duration, 1 / TRACK_FPS)]
+def truth_of(story: Story, size: int) -> dict[str, Any]:
+    """Return the ground truth of a clip as JSON.
+
+    Acts, causes, and captions with boxes (xyxy pixels) at `TRACK_FPS`.
+    """
+    times = [round(float(time), 3) for time in np.arange(0, story.duration, 1 / TRACK_FPS)]
     return {
-        "place": told.place,
-        "layout": told.layout,
-        "duration": round(told.duration, 3),
-        "cast": [str(thing) for thing in told.cast],
+        "place": story.place,
+        "layout": story.layout,
+        "duration": round(story.duration, 3),
+        "cast": [str(thing) for thing in story.cast],
         "acts": [
             {
                 "start": round(b.start, 3),
@@ -137,58 +157,57 @@ def truth_of(told: Story, size: int) -> dict[str, Any]:
                 "target": b.target and str(b.target),
                 "value": b.value,
             }
-            for b in told.beats
+            for b in story.beats
         ],
-        "causes": [{"cause": cause, "effect": effect} for cause, effect in told.causes],
+        "causes": [{"cause": cause, "effect": effect} for cause, effect in story.causes],
         "frames": [
-            {"time": time, "caption": told.caption(time), "boxes": {str(s.thing): s.box(size) for s in sprites(told, time)}}
+            {"time": time, "caption": story.caption(time), "boxes": {str(s.thing): s.box(size) for s in sprites(story, time)}}
             for time in times
         ],
     }
 
 
-def _asked(split: Split, count: int) -> Iterator[tuple[Story, list[Question]]]:
-    index, left = 0, count
-    while left > 0:
-        told = story(split, index)
-        asked = questions_of(told, f"clips/{_stem(told)}.mp4")[:left]
-        yield told, asked
-        index, left = index + 1, left - len(asked)
+def _stories(split: Split, count: int) -> Iterator[tuple[Story, list[Question]]]:
+    """Yield stories with their questions, `count` questions in total."""
+    index, remaining = 0, count
+    while remaining > 0:
+        story = make_story(split, index)
+        questions = questions_of(story, f"clips/{_stem(story)}.mp4")[:remaining]
+        yield story, questions
+        index, remaining = index + 1, remaining - len(questions)
 
 
-def _stem(told: Story) -> str:
-    return f"{told.split}-{told.index:05d}"
+def _stem(story: Story) -> str:
+    return f"{story.split}-{story.index:05d}"
 
 
-def _made(out: Path, told: Story) -> bool:
-    return all((out / "clips" / f"{_stem(told)}{kind}").is_file() for kind in (".mp4", ".json"))
+def _exists(out: Path, story: Story) -> bool:
+    return all((out / "clips" / f"{_stem(story)}{suffix}").is_file() for suffix in (".mp4", ".json"))
 
 
-def _film_one(job: tuple[Split, int, Path, int]) -> None:
+def _write_one(job: tuple[Split, int, Path, int]) -> None:
     split, index, folder, size = job
-    told = story(split, index)
-    film(told, folder / f"{_stem(told)}.mp4", size)
-    part = folder / f"{_stem(told)}.json.part"
-    part.write_text(json.dumps(truth_of(told, size)))
-    part.replace(part.with_suffix(""))
+    story = make_story(split, index)
+    write_clip(story, folder / f"{_stem(story)}.mp4", size)
+    write_atomic(folder / f"{_stem(story)}.json", json.dumps(truth_of(story, size)))
 
 
 def _run(jobs: list[tuple[Split, int, Path, int]], workers: int) -> Iterator[None]:
     if workers == 1 or len(jobs) < 8:
-        yield from map(_film_one, jobs)
+        yield from map(_write_one, jobs)
         return
     with ProcessPoolExecutor(workers, mp_context=get_context("spawn")) as pool:
-        yield from pool.map(_film_one, jobs, chunksize=4)
+        yield from pool.map(_write_one, jobs, chunksize=4)
 
 
-def _claim(out: Path, what: dict[str, Any]) -> None:
-    """Note what the folder holds, or refuse to mix it with something else."""
+def _claim(out: Path, settings: dict[str, Any]) -> None:
+    """Record the settings of a new folder. Raises DataError if the folder has other content."""
     path = out / "world.json"
     if path.is_file():
-        held = json.loads(path.read_text())
-        if held != what:
-            raise DataError(f"{out}: holds {held}, not {what}. Give another --out.")
+        existing = json.loads(path.read_text())
+        if existing != settings:
+            raise DataError(f"{out}: was created with {existing}, not {settings}. Use another --out.")
     elif out.exists() and (not out.is_dir() or any(out.iterdir())):
-        raise DataError(f"{out}: exists and is not a folder this command made. Give another --out.")
+        raise DataError(f"{out}: exists and was not created by this command. Use another --out.")
     (out / "clips").mkdir(parents=True, exist_ok=True)
-    path.write_text(json.dumps(what))
+    path.write_text(json.dumps(settings))

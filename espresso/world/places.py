@@ -1,4 +1,4 @@
-"""The kitchen and the street: recipes in a pan, traffic at a light."""
+"""Questions in the kitchen (recipes) and in the street (traffic at a traffic light)."""
 
 from __future__ import annotations
 
@@ -18,15 +18,23 @@ STEPS = {
     "heats": ("it is heated", "the pan is heated"),
     "covers": ("it is covered", "the pan is covered"),
 }
-"""Step -> how it is said as an answer, and within a question."""
+"""Step -> its wording as an option and within a question."""
+
 REASONS = {"light": "the red light", "walker": "a walker", "barrier": "a barrier", "": "a breakdown"}
+"""`Beat.value` of a stopped vehicle -> its wording as an option."""
+
 Things = Sequence[Thing]
 
 
 def kitchen(rng: np.random.Generator, cast: Things) -> tuple[Motif, Motif]:
-    """One recipe, two questions: what is done right after an ingredient, and which ingredient comes right before a step.
+    """Make two questions about one recipe: the step after an ingredient, and an ingredient.
 
-    cast: four ingredients, of which the last stays on the shelf. The second question is about the first one's beats.
+    Args:
+        rng: source of randomness.
+        cast: four ingredients; the last one is not used in the recipe.
+
+    Returns:
+        A cooking motif, and an ingredient motif about the same beats.
     """
     steps = pick(rng, tuple(STEPS), 4)
     adds = [Beat("goes", thing) for thing in cast[:3]]
@@ -55,7 +63,12 @@ def kitchen(rng: np.random.Generator, cast: Things) -> tuple[Motif, Motif]:
 
 
 def traffic(rng: np.random.Generator, cast: Things) -> Motif:
-    """Who breaks the rule, what stops somebody, or who crosses right after whom. cast: four vehicles."""
+    """Ask which vehicle breaks the rules, what stops a vehicle, or which one crosses next.
+
+    Args:
+        rng: source of randomness.
+        cast: four vehicles.
+    """
     options = tuple(f"the {vehicle}" for vehicle in cast)
     kind = int(rng.integers(3))
     if kind == 0:

@@ -1,4 +1,4 @@
-"""Which story stands at which index of a split: fifteen clips, two questions a task, over and over."""
+"""Assign stories to the indices of a split: cycles of fifteen clips with two questions per task."""
 
 from __future__ import annotations
 
@@ -10,31 +10,35 @@ from espresso.world.story import Story, compose
 from espresso.world.yard import YARD
 
 CYCLE = 15
+"""Clips per cycle: eleven in the yard and two in the kitchen with two tasks each, two in the street
+with one."""
+
 YARD_CLIPS = 11
+"""Yard clips per cycle, one for each yard task."""
 
 
 def story(split: Split, index: int) -> Story:
-    """The story at an index of a split; the same pair gives the same story, and no two splits share one.
+    """Return the story at an index of a split.
 
-    Of each fifteen, eleven play in the yard (two tasks each), two in the kitchen (two tasks each), two in the street.
-    The demo split is one yard clip after another with three tasks each.
+    The result is deterministic; no two splits share a story. The demo split consists of yard clips
+    with three tasks each.
     """
     rng = np.random.default_rng([SPLITS.index(split), index])
     while True:
-        made = _demo(rng, index) if split == "demo" else _draw(rng, split, index)
-        if made is not None:
-            return made
+        result = _demo(rng, index) if split == "demo" else _draw(rng, split, index)
+        if result is not None:
+            return result
 
 
 def _draw(rng: np.random.Generator, split: Split, index: int) -> Story | None:
-    cycle, at = divmod(index, CYCLE)
-    if at < YARD_CLIPS:
+    cycle, position = divmod(index, CYCLE)
+    if position < YARD_CLIPS:
         cast = draw_cast(rng, 5, split)
-        gap = 1 + cycle % (len(YARD) - 1)  # which tasks share a clip changes from cycle to cycle; each stands twice in every one
-        pair = (at, (at + gap) % len(YARD))
+        gap = 1 + cycle % (len(YARD) - 1)  # each task occurs twice per cycle; the pairs change from cycle to cycle
+        pair = (position, (position + gap) % len(YARD))
         motifs = [YARD[task](rng, [cast[i] for i in rng.permutation(5)]) for task in pair]
         return compose("yard", split, index, rng, cast, motifs)
-    if at < YARD_CLIPS + 2:
+    if position < YARD_CLIPS + 2:
         cast = draw_cast(rng, 4, split)
         return compose("kitchen", split, index, rng, cast, kitchen(rng, cast))
     cast = draw_vehicles(rng, 4, split)

@@ -1,6 +1,6 @@
-"""Where everything is at a time: walking to its mark, in the middle of an act, at home, behind the wall or out of sight.
+"""Positions of all things at a time: walking, acting, at home, behind the wall or off-screen.
 
-Coordinates are fractions of the frame; boxes come out as xyxy pixels.
+Coordinates are fractions of the frame; boxes are xyxy pixels.
 """
 
 from __future__ import annotations
@@ -13,46 +13,60 @@ from espresso.world.cast import VEHICLES, Thing
 from espresso.world.story import Beat, Story
 
 RADIUS, HOME_RADIUS = 0.105, 0.075
+"""Radius of a thing while it acts, and at home."""
+
 HOME_Y, MARK_Y = 0.34, 0.72
+"""Vertical position at home, and while acting."""
+
 Spot = tuple[float, float, float]
 """x, y, radius."""
 
 
 @dataclass(frozen=True)
 class Sprite:
-    """Where a thing is: centre and radius as fractions of the frame, and how it looks now."""
+    """A visible thing and its position."""
 
     thing: Thing
+    """The thing in its current colour."""
+
     x: float
+    """Horizontal centre, as a fraction of the frame."""
+
     y: float
+    """Vertical centre, as a fraction of the frame."""
+
     radius: float
+    """Radius, as a fraction of the frame."""
 
     def box(self, size: int) -> Box:
-        """The xyxy pixels it covers in a frame of that size."""
+        """Return the bounding box, xyxy in pixels, in a square frame of `size` pixels."""
         wide = 1.5 if self.thing.shape in VEHICLES else 1.0
         r = self.radius
         return tuple(round(min(max(v, 0), 1) * size, 1) for v in (self.x - r * wide, self.y - r, self.x + r * wide, self.y + r))  # type: ignore[return-value]
 
 
 def sprites(story: Story, time: float) -> list[Sprite]:
-    """Everything with a colour that can be seen at a time (seconds), back to front."""
+    """Return all visible things at a time in seconds, back to front."""
     places = [(thing, _place(story, thing, time)) for thing in story.cast]
     return [Sprite(_look(story, thing, time), *spot) for thing, spot in places if spot is not None]
 
 
 def _look(story: Story, thing: Thing, time: float) -> Thing:
-    """A thing as it looks at a time: shapes are unique in a clip, colours can turn."""
+    """Return a thing in its current colour; shapes are unique within a clip, colours change."""
     turned = [b for b in story.beats if b.verb == "turns" and b.doer and b.doer.shape == thing.shape and b.start <= time]
     return Thing(turned[-1].value, thing.shape) if turned and story.place == "yard" else thing
 
 
 def same(thing: Thing, other: Thing | None, place: str) -> bool:
-    """Whether two are the same one, whatever its colour now: a clip has each shape once, and each vehicle."""
+    """Whether both are the same thing, possibly in different colours.
+
+    Shapes are unique within a clip of the yard or kitchen, vehicles within a clip of the street.
+    """
     return other is not None and (thing == other if place == "street" else thing.shape == other.shape)
 
 
 def _place(story: Story, thing: Thing, time: float) -> Spot | None:
-    """x, y, radius of a thing, or None while it is out of sight."""
+    """Return the position of a thing, or None while it is off-screen."""
     before = None
     for i, beat in enumerate(story.beats):
         if time < beat.walk:
@@ -91,7 +105,7 @@ def _between(a: Spot | None, b: Spot | None, share: float) -> Spot | None:
 
 
 def _resting(story: Story, thing: Thing, upto: int) -> Spot | None:
-    """Where a thing is once the acts up to that one are over: home, behind the wall, or out of sight."""
+    """Return the position of a thing after the beats up to number `upto`, or None if off-screen."""
     own = [b for b in story.beats[: upto + 1] if same(thing, b.doer, story.place) or same(thing, b.target, story.place)]
     slot = [t.shape if story.place != "street" else str(t) for t in story.cast].index(
         thing.shape if story.place != "street" else str(thing)
@@ -112,14 +126,14 @@ def _resting(story: Story, thing: Thing, upto: int) -> Spot | None:
 
 
 def wall_x(story: Story) -> float:
-    """Where the wall stands; the lamp stands on the other side."""
+    """Return the horizontal position of the wall; the lamp is on the opposite side."""
     return 0.12 if story.layout % 2 else 0.88
 
 
-def _act(  # noqa: PLR0911, PLR0912 - one line an act reads best
+def _act(  # noqa: PLR0911, PLR0912 - a flat table of verbs
     story: Story, beat: Beat, doer: bool, u: float
 ) -> Spot:
-    """Where the doer (or the target) of an act is, u of the way through it."""
+    """Return the position of the doer (or the target) of a beat at progress `u`, 0 to 1."""
     way = -1.0 if beat.mirror else 1.0
     mid = 0.5 + beat.shift
 

@@ -1,8 +1,9 @@
-"""A story: beats in time, and the questions they answer.
+"""Stories: beats in time, and the questions that they answer.
 
-A beat is one act that can be seen in a single frame while it lasts ("red square hits blue circle"): people walk to their marks,
-then hold the act for a second or more. A motif is what one question needs: blocks of beats (a block stays together and in order),
-the question, and which beats it claims for itself, so that a second motif in the same clip cannot blur its answer.
+A beat is one action that is visible in every frame while it lasts ("red square hits blue circle").
+The things first walk to their positions and then hold the action for more than a second. A motif is
+everything that one question needs: its beats, the question, and a rule for which other beats would
+make the answer ambiguous, so that several motifs can share a clip.
 """
 
 from __future__ import annotations
@@ -17,34 +18,51 @@ from espresso.schema import Task
 from espresso.world.cast import TEST_ACTS, Split, Thing, layouts
 
 LEAD_IN_S, LEAD_OUT_S = 0.3, 0.5
+"""Seconds before the first and after the last beat."""
+
 WALK_S = 0.5
+"""Seconds of walking before each beat."""
 
 
 @dataclass(frozen=True, eq=False)
 class Beat:
-    """One act. `value` is what the verb needs besides things: a mood, a colour, a side, a light, a reason.
-
-    start, end: seconds during which the act can be seen. walk: seconds at which people begin to walk to their marks.
-    """
+    """One action, visible from `start` to `end`."""
 
     verb: str
+    """Key of the caption templates, such as "hits"."""
+
     doer: Thing | None = None
+    """The thing that acts; None for kitchen steps."""
+
     target: Thing | None = None
+    """The thing that is acted on."""
+
     value: str = ""
+    """A further argument of the verb: a mood, colour, side, lamp state or reason."""
+
     walk: float = 0.0
+    """Second at which the things start to walk to their positions."""
+
     start: float = 0.0
+    """Second at which the action starts."""
+
     end: float = 0.0
+    """Second at which the action ends."""
+
     shift: float = 0.0
+    """Horizontal offset of the action, as a fraction of the frame width."""
+
     mirror: bool = False
+    """Whether the action is mirrored horizontally."""
 
     @property
     def fact(self) -> str:
-        """The caption of any frame within the beat; every word of it can be seen there."""
+        """The caption of every frame of the beat; each word is visible in it."""
         return _FACTS[self.verb].format(doer=self.doer, target=self.target, value=self.value, shape=self.doer and self.doer.shape)
 
     @property
     def held_out(self) -> bool:
-        """Whether only test clips may show it."""
+        """Whether the beat is reserved for test clips."""
         if self.doer is None:
             return False
         things = [self.doer, self.target or self.doer]
@@ -76,52 +94,81 @@ _FACTS = {
     "breaks": "{doer} breaks down",
 }
 NOTHING = "nothing happens"
+"""The caption of frames between beats."""
 
 
 @dataclass(frozen=True, eq=False)
 class Motif:
-    """What one question needs.
-
-    blocks: beats that stay together, in order; keep_order: whether the blocks themselves must keep theirs. needed: the beats
-    whose frames answer the question. claims: which beats of the whole clip would bear on the answer; only the motif's own may.
-    """
+    """One question and the beats that it needs."""
 
     task: Task
+    """Task of the question."""
+
     blocks: tuple[tuple[Beat, ...], ...]
+    """Groups of beats; the beats of a group follow each other directly, in order."""
+
     text: str
+    """Text of the question."""
+
     options: tuple[str, ...]
+    """The options in random order."""
+
     answer: str
+    """The correct option."""
+
     needed: tuple[Beat, ...]
+    """The beats that are needed to answer the question."""
+
     claims: Callable[[Beat], bool]
+    """Whether a beat affects the answer. A clip must not contain such a beat of another motif."""
+
     keep_order: bool = False
+    """Whether the blocks must occur in the given order."""
 
 
 @dataclass(frozen=True, eq=False)
 class Story:
-    """A clip before it is drawn.
-
-    beats: in time order. needed: for each motif, the positions of the beats that answer it. causes: (earlier, later) positions.
-    lamp: whether it is lit at the start. duration: seconds.
-    """
+    """The content of a clip before it is rendered."""
 
     place: str
+    """The scene: "yard", "kitchen" or "street"."""
+
     split: Split
+    """Split of the story."""
+
     index: int
+    """Index within the split."""
+
     layout: int
+    """Layout of the scene, 0 to `LAYOUTS` - 1."""
+
     cast: tuple[Thing, ...]
+    """All things, in their initial colours."""
+
     beats: tuple[Beat, ...]
+    """The beats in time order."""
+
     motifs: tuple[Motif, ...]
+    """The questions."""
+
     needed: tuple[tuple[int, ...], ...]
+    """For each motif, the positions of the needed beats in `beats`."""
+
     causes: tuple[tuple[int, int], ...]
+    """(position of the cause, position of the effect) pairs."""
+
     lamp: bool
+    """Whether the lamp is on at the start."""
+
     duration: float
+    """Duration in seconds."""
 
     def beat_at(self, time: float) -> Beat | None:
-        """The act that can be seen at a time (seconds), or None between acts."""
+        """Return the beat that is visible at a time in seconds, or None between beats."""
         return next((beat for beat in self.beats if beat.start <= time <= beat.end), None)
 
     def caption(self, time: float) -> str:
-        """What a frame at that time shows."""
+        """Return the ground-truth caption of the frame at a time in seconds."""
         beat = self.beat_at(time)
         return beat.fact if beat else NOTHING
 
@@ -129,7 +176,12 @@ class Story:
 def compose(
     place: str, split: Split, index: int, rng: np.random.Generator, cast: tuple[Thing, ...], motifs: Sequence[Motif]
 ) -> Story | None:
-    """Motifs woven into one story, or None where they blur each other or break the split's rules (the caller draws again)."""
+    """Combine motifs into a story.
+
+    Returns:
+        The story, or None if the motifs conflict with each other or with the rules of the split.
+        The caller then draws new motifs.
+    """
     order = _weave(rng, motifs)
     if any(motif.claims(beat) for motif in motifs for beat in order if not _owns(motif, beat)):
         return None
@@ -185,7 +237,7 @@ def _owns(motif: Motif, beat: Beat) -> bool:
 
 
 def _weave(rng: np.random.Generator, motifs: Sequence[Motif]) -> list[Beat]:
-    """All blocks in one random order that keeps each `keep_order` motif's own order."""
+    """Merge the blocks of all motifs in random order, except within motifs with `keep_order`."""
     queues = []
     for motif in motifs:
         blocks = list(motif.blocks)

@@ -1,7 +1,12 @@
-"""The yard: shapes that hit, push, follow, give, hide, leave, change colour and mood, and turn a lamp on and off.
+"""Questions in the yard: shapes hit, push, follow, give, hide, leave and change colour or mood.
 
-One function a task (the paper's Table 9). Each draws its answer first and uniformly from its four options, then makes a story in
-which it is true and in which at least one wrong option has something to stand on, so that neither the words nor one frame tell.
+There is one function per task (VideoEspresso, Table 9). Each draws the answer uniformly from four
+options, then makes beats in which it is correct and at least one distractor is plausible, so
+neither the text nor a single frame reveals it.
+
+Args of every task function:
+    rng: source of randomness.
+    cast: five shapes in random order.
 """
 
 from __future__ import annotations
@@ -22,34 +27,35 @@ MOODS = ("happy", "sad", "angry", "scared")
 
 
 def shuffled(rng: np.random.Generator, items: Sequence[str]) -> tuple[str, ...]:
-    """The same items in random order."""
+    """Return the items in random order."""
     return tuple(items[i] for i in rng.permutation(len(items)))
 
 
 def pick(rng: np.random.Generator, items: Sequence[str], count: int) -> list[str]:
-    """So many different items, in random order."""
+    """Return `count` different items in random order."""
     return [items[i] for i in rng.permutation(len(items))[:count]]
 
 
 def absent(rng: np.random.Generator, cast: Cast, shapes: Sequence[str]) -> Thing:
-    """Somebody who is not there, in a colour nobody has and (where one is left) a shape nobody has."""
+    """Return a thing that is not in the cast: a new colour and, if there is one, a new shape."""
     colours = [colour for colour in COLOURS if colour not in {thing.colour for thing in cast}]
     left = [shape for shape in shapes if shape not in {thing.shape for thing in cast}] or list(shapes)
     return Thing(str(rng.choice(colours)), str(rng.choice(left)))
 
 
-def _say(rng: np.random.Generator, *ways: str) -> str:
-    return ways[int(rng.integers(len(ways)))]
+def _say(rng: np.random.Generator, *wordings: str) -> str:
+    """Return one of the wordings."""
+    return wordings[int(rng.integers(len(wordings)))]
 
 
 def _orders(first: str, second: str, decoy: str, phrase: str) -> tuple[str, ...]:
-    """Four options of which two are in either order: telling them apart takes both acts and their order."""
+    """Return four ordered pairs, so that the answer depends on both actions and on their order."""
     pairs = ((first, second), (second, first), (first, decoy), (decoy, first))
     return tuple(phrase.format(a, b) for a, b in pairs)
 
 
 def causal(rng: np.random.Generator, cast: Cast) -> Motif:
-    """Which of two touches made a shape change colour: the one right before."""
+    """Ask which of two touches made a shape change colour: the one directly before."""
     one, two, thing = cast[:3]
     verbs = pick(rng, tuple(TOUCHES), 2)
     colour = str(rng.choice([c for c in COLOURS if c not in {x.colour for x in cast}]))
@@ -68,7 +74,7 @@ def causal(rng: np.random.Generator, cast: Cast) -> Motif:
 
 
 def contextual(rng: np.random.Generator, cast: Cast) -> Motif:
-    """What the scene was like when somebody hid: the event right before gives the hiding its meaning."""
+    """Ask in which situation a shape hid: the event directly before."""
     one, two, three = cast[:3]
     scenes = {
         "the lamp went on": Beat("lamp", two, value="on"),
@@ -91,7 +97,7 @@ def contextual(rng: np.random.Generator, cast: Cast) -> Motif:
 
 
 def event(rng: np.random.Generator, cast: Cast) -> Motif:
-    """What somebody does first, and what then."""
+    """Ask for two actions of a shape in order."""
     one = cast[0]
     acts = {f"{verb} the {other}": Beat(verb, one, other) for verb in DEEDS for other in cast[1:3]} | {
         "hides": Beat("hides", one)
@@ -110,12 +116,12 @@ def event(rng: np.random.Generator, cast: Cast) -> Motif:
 
 
 def _either(rng: np.random.Generator, first: str, second: str) -> tuple[str, str]:
-    """The two in either order, so that the act all options share is as often the second as the first."""
+    """Return the two in random order; the action that all options share may be either one."""
     return (first, second) if rng.random() < 0.5 else (second, first)
 
 
 def interaction(rng: np.random.Generator, cast: Cast) -> Motif:
-    """How what one does to the other develops, while it treats a third otherwise."""
+    """Ask how a shape's treatment of another changes; it treats a third one differently."""
     one, two, three = cast[:3]
     first, second, decoy = pick(rng, tuple(DEEDS), 3)
     beats = [Beat(first, one, two), Beat(second, one, two)]
@@ -133,7 +139,7 @@ def interaction(rng: np.random.Generator, cast: Cast) -> Motif:
 
 
 def behavior(rng: np.random.Generator, cast: Cast) -> Motif:
-    """What somebody is like, from most of what it does; or, whom it is after, from most of its ways."""
+    """Ask for a trait, or for whom a shape follows most, from the majority of its actions."""
     one, two, three = cast[:3]
     if rng.random() < 0.4:
         return _intent(rng, cast)
@@ -171,7 +177,7 @@ def _intent(rng: np.random.Generator, cast: Cast) -> Motif:
 
 
 def emotion(rng: np.random.Generator, cast: Cast) -> Motif:
-    """How somebody's mood changes, while another has a mood of its own."""
+    """Ask how the mood of a shape changes, while another shape has a mood of its own."""
     one, two = cast[:2]
     first, second, decoy = pick(rng, MOODS, 3)
     beats = (Beat("feels", one, value=first), Beat("feels", one, value=second))
@@ -189,7 +195,7 @@ def emotion(rng: np.random.Generator, cast: Cast) -> Motif:
 
 
 def influence(rng: np.random.Generator, cast: Cast) -> Motif:
-    """What a touch led to in the end, over a second one, while the last one in the chain did something else before."""
+    """Ask for the final result of two touches in a row; the last shape also does something else."""
     one, two, three = cast[:3]
     verbs = pick(rng, tuple(TOUCHES), 2)
     outcomes = {
@@ -216,7 +222,7 @@ def influence(rng: np.random.Generator, cast: Cast) -> Motif:
 
 
 def role(rng: np.random.Generator, cast: Cast) -> Motif:
-    """Who is who when a box goes from hand to hand."""
+    """Ask for the role of a shape when a box is passed on."""
     who = dict(zip(("the sender", "the messenger", "the receiver", "a bystander"), cast, strict=False))
     answer = str(rng.choice(list(who)))
     sender, messenger, receiver, bystander = cast[:4]
@@ -239,7 +245,7 @@ def role(rng: np.random.Generator, cast: Cast) -> Motif:
 
 
 def narrative(rng: np.random.Generator, cast: Cast) -> Motif:
-    """In which order the story goes."""
+    """Ask for the order of three actions."""
     one, two, three = cast[:3]
     acts = {
         f"the {one} {verb}": Beat(verb, one, cast[3]) if verb in DEEDS else Beat(verb, one)
@@ -264,7 +270,7 @@ def narrative(rng: np.random.Generator, cast: Cast) -> Motif:
 
 
 def theme(rng: np.random.Generator, cast: Cast) -> Motif:
-    """What the story of two is about: gifts and blows, and which came last."""
+    """Ask for the theme of two interactions: gifts or hits, in either order."""
     themes = {
         "a quarrel": ("hits", "hits"),
         "a making up": ("hits", "gives"),
@@ -289,7 +295,7 @@ def theme(rng: np.random.Generator, cast: Cast) -> Motif:
 
 
 def situation(rng: np.random.Generator, cast: Cast) -> Motif:
-    """Where somebody is in the end, after it was somewhere else before."""
+    """Ask where a shape is at the end, after it was somewhere else before."""
     one = cast[0]
     places = {
         "behind the wall": Beat("hides", one),
@@ -298,7 +304,7 @@ def situation(rng: np.random.Generator, cast: Cast) -> Motif:
         "out in the open": Beat("enters", one, value=_say(rng, "left", "right")),
     }
     before, answer = pick(rng, tuple(places), 2)
-    if before == "behind the wall":  # somebody who only hid cannot come in from outside
+    if before == "behind the wall":  # a hidden shape cannot enter from outside
         places["out in the open"] = Beat("feels", one, value="happy")
     beats = (places[before], places[answer])
     return Motif(

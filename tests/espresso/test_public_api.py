@@ -33,4 +33,4 @@ def test_a_foreign_agents_package_is_named(tmp_path):
     last = done.stderr.strip().splitlines()[-1]
     assert last.startswith("ImportError: the package `agents` at")
     assert str(tmp_path) in last
-    assert "environment of its own" in last
+    assert "in its own environment" in last

@@ -1,4 +1,4 @@
-"""The report: one page with all that an answer rests on, nothing from elsewhere, and no way for text to become markup."""
+"""The answer report: content, self-containment, escaping and atomic writes."""
 
 import re
 from html.parser import HTMLParser
@@ -64,23 +64,35 @@ class Page(HTMLParser):
         self.words.append(data)
 
 
-def test_the_page_tells_question_answer_evidence_and_cost(answer, clip):
+def test_page_shows_question_answer_evidence_and_cost(answer, clip):
     page = Page(report.page([answer], [clip]))
-    for told in (
+    for text in (
         "What <b>hits</b> it?", "B. blue", "confidence 88 %", "12.5 %", "the blue ball <script>hits</script> it",
         "caption 4", "0.50 s", "captioner", "0123456789ab", "321", "1.500", "selector named no sampled frame",
     ):  # fmt: skip
-        assert told in page.text
+        assert text in page.text
 
 
-def test_every_frame_is_on_the_filmstrip_and_core_frames_are_marked(answer, clip):
+def test_page_shows_a_warning_beside_the_answer_and_no_confidence(answer, clip):
+    warning = "clip.mp4: profile tiny only understands clips of `espresso world`, so this answer is a guess"
+    unsure = answer.model_copy(update={"warning": warning, "confidence": None, "options_probability": {}})
+    page = Page(report.page([unsure], [clip]))
+    assert page.text.index("B. blue") < page.text.index(warning) < page.text.index("red & green")
+    assert ("p", {"class": "warning", "role": "alert"}) in page.tags
+    assert "confidence" not in page.text
+    assert " % " not in page.text
+    assert not any(attrs.get("class") == "meter" for _, attrs in page.tags)
+    assert "Warning" not in Page(report.page([answer], [clip])).text
+
+
+def test_filmstrip_shows_all_frames_and_marks_core_frames(answer, clip):
     page = Page(report.page([answer], [clip]))
     figures = [attrs for tag, attrs in page.tags if tag == "figure"]
     assert [attrs.get("class") for attrs in figures] == [None, None, "core", None]
     assert sum(tag == "img" for tag, _ in page.tags) == 4
 
 
-def test_the_page_loads_nothing_and_runs_nothing(answer, clip):
+def test_page_loads_and_runs_nothing(answer, clip):
     html = report.page([answer], [clip])
     page = Page(html)
     assert all(attrs["src"].startswith("data:image/") for tag, attrs in page.tags if tag == "img")
@@ -88,12 +100,12 @@ def test_the_page_loads_nothing_and_runs_nothing(answer, clip):
     assert not re.search(r"(href|src)=\"?https?:|@import|url\(", html)
 
 
-def test_several_answers_share_a_page(answer, clip):
+def test_page_can_show_several_answers(answer, clip):
     page = Page(report.page([answer, answer, answer], [clip]))
     assert sum(tag == "article" for tag, _ in page.tags) == 3
 
 
-def test_an_answer_without_frames_options_or_evidence_has_a_page_too(answer, clip):
+def test_page_of_a_minimal_answer(answer, clip):
     bare = answer.model_copy(
         update={
             "question": answer.question.model_copy(update={"options": None}),
@@ -104,23 +116,23 @@ def test_an_answer_without_frames_options_or_evidence_has_a_page_too(answer, cli
     assert "blue" in Page(report.page([bare], [clip])).text
 
 
-def test_the_page_is_written_whole_over_an_older_one(answer, clip, tmp_path):
+def test_existing_page_is_replaced(answer, clip, tmp_path):
     (tmp_path / "page.html").write_text("old")
     report.write(tmp_path / "page.html", [answer], [clip])
     assert (tmp_path / "page.html").read_text().endswith("</html>")
     assert [file.name for file in tmp_path.iterdir()] == ["page.html"]
 
 
-def test_a_page_that_the_disk_does_not_take_leaves_the_older_one(answer, clip, tmp_path, monkeypatch):
+def test_failed_write_keeps_the_existing_page(answer, clip, tmp_path, monkeypatch):
     (tmp_path / "page.html").write_text("old")
-    monkeypatch.setattr("os.replace", raises(OSError(28, "No space left on device")))
-    with pytest.raises(DataError, match=r"page\.html: cannot be written \(No space left on device\)"):
+    monkeypatch.setattr("pathlib.Path.replace", raises(OSError(28, "No space left on device")))
+    with pytest.raises(DataError, match=r"page\.html: cannot write the page \(No space left on device\)"):
         report.write(tmp_path / "page.html", [answer], [clip])
     assert [file.read_text() for file in tmp_path.iterdir()] == ["old"]
 
 
-def test_a_place_where_no_page_can_be_written_is_named(tmp_path):
-    with pytest.raises(DataError, match="no folder"):
+def test_invalid_path_is_an_error(tmp_path):
+    with pytest.raises(DataError, match="does not exist"):
         report.check(tmp_path / "nowhere" / "page.html")
-    with pytest.raises(DataError, match="this is a folder"):
+    with pytest.raises(DataError, match="is a folder"):
         report.check(tmp_path)

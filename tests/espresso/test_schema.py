@@ -84,7 +84,7 @@ def test_the_reference_answer_is_one_of_the_options():
 
 
 def test_a_question_as_asked_holds_neither_answer_nor_truth():
-    asked = QUESTION.asked()
+    asked = QUESTION.without_truth()
     assert asked.answer is None
     assert asked.truth is None
     assert asked.options == QUESTION.options

@@ -10,12 +10,12 @@ from espresso.media import write_video
 def real() -> Path:
     """The folder of real clips."""
     if not REAL.is_dir():
-        pytest.skip("the real clips (../shared/data/video) are not on this machine")
+        pytest.skip("needs the real clips in ../shared/data/video")
     return REAL
 
 
 @pytest.fixture
 def clip_path(tmp_path: Path) -> Path:
-    """Ten seconds at 15 frames a second, each frame numbered."""
+    """A clip of ten seconds at 15 fps with numbered frames."""
     write_video(tmp_path / "clip.mp4", numbered(150), 15)
     return tmp_path / "clip.mp4"

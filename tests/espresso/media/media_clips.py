@@ -1,4 +1,4 @@
-"""Clips for the tests: frames that say which they are, and files with odd clocks."""
+"""Clips for the tests: numbered frames, and files with arbitrary timestamps."""
 
 from fractions import Fraction
 from pathlib import Path
@@ -10,7 +10,10 @@ REAL = Path(__file__).resolve().parents[4] / "shared" / "data" / "video"
 
 
 def numbered(count: int, width: int = 64, height: int = 48) -> list[np.ndarray]:
-    """Frames that say which they are: `number_of` reads it back from eight black or white columns, whatever the encoding did."""
+    """Return frames that show their number as eight black or white columns.
+
+    `number_of` reads it back, even after lossy encoding.
+    """
     frames = []
     for number in range(count):
         bits = [255 if number >> bit & 1 else 0 for bit in range(8)]
@@ -20,6 +23,7 @@ def numbered(count: int, width: int = 64, height: int = 48) -> list[np.ndarray]:
 
 
 def number_of(frame: np.ndarray) -> int:
+    """Read the number of a frame of `numbered`."""
     columns = frame.astype(float).mean(axis=(0, 2)).reshape(8, -1).mean(axis=1)
     return int(sum((column > 127) << bit for bit, column in enumerate(columns)))
 
@@ -27,21 +31,21 @@ def number_of(frame: np.ndarray) -> int:
 def mux(
     path: Path,
     frames: list[np.ndarray],
-    stamps: list[int],
+    timestamps: list[int],
     *,
     turn: int = 0,
     options: dict[str, str] | None = None,
     codec: str = "libx264",
 ) -> None:
-    """Frames at stamps of a hundredth of a second, which may start anywhere and be uneven."""
+    """Write frames at arbitrary ascending timestamps in hundredths of a second."""
     with av.open(str(path), "w", options=options or {}) as container:
         stream = container.add_stream(codec, rate=25)
         stream.width, stream.height, stream.pix_fmt = frames[0].shape[1], frames[0].shape[0], "yuv420p"
         stream.codec_context.time_base = Fraction(1, 100)
         if turn:
             stream.set_display_rotation(turn)
-        for pixels, stamp in zip(frames, stamps, strict=True):
+        for pixels, timestamp in zip(frames, timestamps, strict=True):
             frame = av.VideoFrame.from_ndarray(pixels, format="rgb24")
-            frame.pts, frame.time_base = stamp, Fraction(1, 100)
+            frame.pts, frame.time_base = timestamp, Fraction(1, 100)
             container.mux(stream.encode(frame))
         container.mux(stream.encode())

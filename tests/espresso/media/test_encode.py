@@ -1,3 +1,5 @@
+"""Encoding of videos and `data:` URLs."""
+
 import base64
 import io
 from pathlib import Path
@@ -11,17 +13,17 @@ from espresso import media
 from espresso.errors import MediaError
 
 
-def test_a_video_is_written_whole_or_not_at_all(tmp_path: Path):
-    def breaks_off():
+def test_interrupted_video_leaves_no_file(tmp_path: Path):
+    def interrupted():
         yield from numbered(5)
         raise RuntimeError("no more")
 
     with pytest.raises(RuntimeError):
-        media.write_video(tmp_path / "clip.mp4", breaks_off(), 10)
+        media.write_video(tmp_path / "clip.mp4", interrupted(), 10)
     assert not list(tmp_path.iterdir())
 
 
-def test_the_index_stands_before_the_pictures(tmp_path: Path):
+def test_index_is_at_the_front(tmp_path: Path):
     media.write_video(tmp_path / "clip.mp4", iter(numbered(20)), 10)
     data = (tmp_path / "clip.mp4").read_bytes()
     assert data.index(b"moov") < data.index(b"mdat")
@@ -31,13 +33,13 @@ def test_the_index_stands_before_the_pictures(tmp_path: Path):
     "frames",
     [[], [np.zeros((5, 8, 3), np.uint8)], [np.zeros((8, 8, 3), np.uint8), np.zeros((8, 10, 3), np.uint8)]],
 )
-def test_frames_that_make_no_video_are_told(tmp_path: Path, frames: list[np.ndarray]):
+def test_invalid_frames_are_rejected(tmp_path: Path, frames: list[np.ndarray]):
     with pytest.raises(MediaError, match=r"clip\.mp4"):
         media.write_video(tmp_path / "clip.mp4", frames, 10)
     assert not list(tmp_path.iterdir())
 
 
-def test_a_data_url_is_exact_for_drawings_and_small_for_photographs():
+def test_data_url_is_lossless_for_drawings_and_jpeg_for_photographs():
     drawing = np.full((224, 224, 3), 200, np.uint8)
     drawing[50:90, 60:100] = (250, 20, 20)
     photograph = np.asarray(
@@ -50,7 +52,7 @@ def test_a_data_url_is_exact_for_drawings_and_small_for_photographs():
         assert np.abs(decoded.astype(int) - pixels).mean() <= error
 
 
-def test_a_thumbnail_is_smaller_and_still_shows_what_it_showed():
+def test_thumbnail_is_small_and_similar():
     photograph = np.asarray(
         Image.fromarray(np.random.default_rng(0).integers(0, 255, (12, 16, 3), dtype=np.uint8)).resize((160, 120))
     )

@@ -1,4 +1,4 @@
-"""Clips on disk: real mp4 files with what is true of them."""
+"""Clips on disk: mp4 files with questions and ground truth."""
 
 import json
 
@@ -10,30 +10,30 @@ from espresso.errors import DataError
 
 
 @pytest.fixture(scope="module")
-def made(tmp_path_factory):
+def written(tmp_path_factory):
     folder = tmp_path_factory.mktemp("world") / "test"
     return folder, world.make("test", 4, folder, workers=1)
 
 
-def test_a_question_opens_its_own_clip(made):
-    _, questions = made
+def test_a_question_refers_to_its_clip(written):
+    _, questions = written
     clip = media.open(questions[0].visuals[0])
     assert (clip.visual.width, clip.visual.height) == (224, 224)
     assert clip.comment == world.COMMENT
     assert questions[0].truth.spans[-1].end < clip.visual.duration
 
 
-def test_the_clip_shows_what_was_drawn(made):
-    _, questions = made
-    told = world.story("test", 0)
+def test_the_clip_shows_the_rendered_frames(written):
+    _, questions = written
+    story = world.story("test", 0)
     clip = media.open(questions[0].visuals[0])
     middle = len(clip.times) // 2
-    drawn = world.render(told, float(clip.times[middle]), 224).astype(float)
+    drawn = world.render(story, float(clip.times[middle]), 224).astype(float)
     assert np.abs(clip.decode([middle])[0].astype(float) - drawn).mean() < 3
 
 
-def test_boxes_lie_on_the_things_they_name(made):
-    folder, questions = made
+def test_boxes_contain_the_named_things(written):
+    folder, questions = written
     truth = json.loads((folder / "clips" / "test-00000.json").read_text())
     clip = media.open(questions[0].visuals[0])
     frame = truth["frames"][0]
@@ -44,33 +44,33 @@ def test_boxes_lie_on_the_things_they_name(made):
         assert np.abs(centre - colour).max() < 40, name
 
 
-def test_making_again_keeps_what_is_there(made):
-    folder, questions = made
+def test_existing_clips_are_kept(written):
+    folder, questions = written
     clip = folder / "clips" / "test-00000.mp4"
     before = clip.stat().st_mtime_ns
     assert world.make("test", 4, folder, workers=1) == questions
     assert clip.stat().st_mtime_ns == before
 
 
-def test_another_split_is_not_mixed_in(made):
-    folder, _ = made
-    with pytest.raises(DataError, match="Give another --out"):
+def test_a_folder_of_another_split_is_rejected(written):
+    folder, _ = written
+    with pytest.raises(DataError, match="Use another --out"):
         world.make("train", 4, folder)
 
 
-def test_somebody_elses_folder_is_left_alone(tmp_path):
+def test_a_foreign_folder_is_rejected(tmp_path):
     (tmp_path / "thesis.txt").write_text("mine")
-    with pytest.raises(DataError, match="not a folder this command made"):
+    with pytest.raises(DataError, match="was not created by this command"):
         world.make("test", 4, tmp_path)
 
 
-def test_a_torn_questions_file_is_named_with_its_line(tmp_path):
+def test_error_for_an_invalid_line_names_it(tmp_path):
     (tmp_path / "questions.jsonl").write_text('{"id": "x"')
     with pytest.raises(DataError, match="line 1"):
         world.load(tmp_path)
 
 
-def test_the_demo_clip_asks_three_questions_of_different_tasks(tmp_path):
+def test_demo_clip_has_three_questions_of_different_tasks(tmp_path):
     questions = world.demo_clip(tmp_path / "demo.mp4", seed=3)
     assert len({question.task for question in questions}) == 3
     assert media.open(tmp_path / "demo.mp4").comment == world.COMMENT
