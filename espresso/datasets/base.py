@@ -1,152 +1,249 @@
-"""Benchmarks whose files a user has: rows of questions in a public format, and a folder of videos.
+"""What all datasets share: records of loaded data, training examples, and datasets in files.
 
-A benchmark of this kind is a function from a row to a `Question`, which names its video as the row does. Where that video lies,
-which rows cannot be read and which videos are not there is the same for all, and found before a single question is asked.
+A `FileDataset` is a function from a row of a public format to a `Question`, whose visuals are named
+as in the row. Loading questions and examples, and reporting bad rows, is the same for all.
 """
 
 from __future__ import annotations
 
-import csv
-import json
-import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Protocol
 
-from pydantic import ValidationError
-
-from espresso.errors import DataError
-from espresso.schema import Answer, Question, letter
-
-Row = Mapping[str, Any]
-VIDEOS = (".mp4", ".mkv", ".webm", ".avi", ".mov", ".gif")
+from espresso.datasets.boxes import grounded
+from espresso.datasets.frames import FrameReference, VideoFrame, frame_size, uniform_frames
+from espresso.datasets.rows import BadRow, RawRow, VideoFolder, read_rows, reason
+from espresso.errors import DataError, MediaError
+from espresso.schema import Question
 
 
 @dataclass(frozen=True)
-class Source:
-    """A user's copy of a benchmark. data: the file of its questions. videos: the folder that holds its videos, however deep."""
+class DatasetFiles:
+    """A user's copy of a dataset."""
 
     data: Path
-    videos: Path
+    """The file of questions, as its authors publish it."""
+
+    videos: Path | None = None
+    """The folder that contains the videos, at any depth. None is the folder of `data`."""
+
+    @property
+    def folder(self) -> Path:
+        """The folder that contains the videos."""
+        return self.videos or self.data.parent
 
 
 @dataclass(frozen=True)
-class Loaded:
-    """Questions that can be asked. bad: rows that cannot be read, each with its place and reason. missing: videos not found."""
+class LoadedQuestions:
+    """Questions for evaluation."""
 
     questions: list[Question]
-    bad: tuple[str, ...] = ()
+    """Questions with the paths of their visuals."""
+
+    bad: tuple[BadRow, ...] = ()
+    """Rows that could not be read."""
+
     missing: tuple[str, ...] = ()
+    """Visuals that were not found, as named in the rows. Their questions are left out."""
+
+    notes: tuple[str, ...] = ()
+    """Assumptions made while reading, one sentence each."""
 
 
 @dataclass(frozen=True)
-class FileBench:
-    """A benchmark in files. read: makes a question of a row; a KeyError is a field that is not there, a ValueError a bad one."""
+class Example:
+    """A question to train on."""
 
-    read: Callable[[Row], Question]
-    SPLITS: tuple[str, ...] = ("test",)
+    id: str
+
+    question: str
+
+    frames: tuple[FrameReference, ...]
+    """Core frames or evenly spaced frames, in the order in which the prompt shows them."""
+
+    evidence: str
+    """What the frames show, with key items and boxes if the dataset has them, or ""."""
+
+    answer: str
+
+    options: tuple[str, ...] = ()
+    """Empty for an open question. For measurements only: no training prompt shows them."""
+
+
+@dataclass(frozen=True)
+class LoadedExamples:
+    """Examples for training."""
+
+    examples: tuple[Example, ...]
+
+    bad: tuple[BadRow, ...] = ()
+    """Rows that cannot be trained on."""
+
+    notes: tuple[str, ...] = ()
+    """Assumptions made while reading, one sentence each."""
+
+
+class Dataset(Protocol):
+    """A source of questions for evaluation. Most datasets are a `FileDataset`."""
+
+    @property
+    def name(self) -> str:
+        """The name on the command line."""
+        ...
+
+    @property
+    def splits(self) -> tuple[str, ...]:
+        """Splits that `load` accepts."""
+        ...
+
+    @property
+    def needs_files(self) -> bool:
+        """Whether the user has to provide the files."""
+        ...
 
     def load(
-        self, split: str, limit: int | None, source: Source | None, on_clip: Callable[[int, int], None] | None = None
-    ) -> Loaded:
-        """Read the first `limit` questions whose videos are there, or all. Raises DataError where there is none."""
-        if source is None:
-            raise DataError("this benchmark's files are yours to bring. Give --data FILE and --videos FOLDER.")
-        videos = _by_name(source.videos)
-        questions, bad, missing, seen = list[Question](), list[str](), dict[str, None](), dict[str, str]()
-        for where, row in _rows(source.data):
+        self, split: str, limit: int | None, files: DatasetFiles | None, on_clip: Callable[[int, int], None] | None = None
+    ) -> LoadedQuestions:
+        """Load questions.
+
+        Args:
+            split: one of `splits`.
+            limit: number of questions, the first ones of the split; None is all.
+            files: the user's copy, for a dataset that needs files.
+            on_clip: called with (clips done, all clips) while clips are rendered.
+
+        Raises:
+            DataError: files are missing, not needed or unreadable, or contain no question.
+        """
+        ...
+
+
+@dataclass(frozen=True)
+class FileDataset:
+    """A dataset in files that the user provides."""
+
+    name: str
+
+    read: Callable[[RawRow], Question]
+    """Converts a row to a question. Visuals are named as in the row.
+
+    A KeyError means a missing field; a ValueError means an invalid value.
+    """
+
+    splits: tuple[str, ...] = ("test",)
+
+    needs_files: bool = True
+
+    def load(
+        self, split: str, limit: int | None, files: DatasetFiles | None, on_clip: Callable[[int, int], None] | None = None
+    ) -> LoadedQuestions:
+        """See `Dataset.load`. The file decides what is read; the split only names the run."""
+        if files is None:
+            raise DataError(f"the dataset {self.name} is read from your files. Give --data FILE and --videos FOLDER.")
+        videos = VideoFolder(files.folder)
+        questions, bad, missing = list[Question](), list[BadRow](), dict[str, None]()
+        for _, question in self.read_questions(files.data, bad):
+            paths = {visual: videos.find(visual) for visual in question.visuals}
+            absent = [visual for visual, path in paths.items() if path is None]
+            missing |= dict.fromkeys(absent)
+            if not absent:
+                located = tuple(str(paths[visual]) for visual in question.visuals)
+                questions.append(question.model_copy(update={"visuals": located}))
             if len(questions) == limit:
                 break
+        if not questions and not missing:
+            raise DataError(_nothing(files.data, "question in it", bad))
+        return LoadedQuestions(questions, tuple(bad), tuple(missing))
+
+    def examples(
+        self, files: DatasetFiles, *, limit: int | None = None, uniform: int | None = None, evidence: bool = True
+    ) -> LoadedExamples:
+        """Load training examples.
+
+        Args:
+            files: the user's copy.
+            limit: number of examples, the first ones; None is all.
+            uniform: number of evenly spaced frames to use instead of core frames. Required if the
+                dataset has no core frames.
+            evidence: whether rows without evidence are bad rows.
+
+        Raises:
+            DataError: the files are missing or unreadable, or contain no row to train on.
+        """
+        videos = VideoFolder(files.folder)
+        examples, bad = list[Example](), list[BadRow]()
+        for where, question in self.read_questions(files.data, bad):
+            try:
+                examples.append(_example(question, [videos.get(visual) for visual in question.visuals], uniform, evidence))
+            except (ValueError, MediaError) as error:
+                bad.append(BadRow(where, reason(error)))
+            if len(examples) == limit:
+                break
+        return examples_or_error(files.data, examples, bad)
+
+    def read_questions(self, path: Path, bad: list[BadRow]) -> Iterator[tuple[str, Question]]:
+        """Read the questions of a file, with visuals named as in the rows.
+
+        Args:
+            path: the file.
+            bad: rows that cannot be read, and repeated questions, are appended to it.
+
+        Yields:
+            (where, question); `where` is as in `BadRow`.
+
+        Raises:
+            DataError: the file cannot be read.
+        """
+        seen = dict[str, str]()
+        for where, row in read_rows(path, bad):
             try:
                 question = self.read(row)
-            except KeyError as error:
-                bad.append(f"{where}: no field {error}")
-                continue
-            except ValidationError as error:
-                bad.append(f"{where}: {error.errors()[0]['msg'].removeprefix('Value error, ')}")
-                continue
-            except (ValueError, TypeError, AttributeError, IndexError) as error:
-                bad.append(f"{where}: {' '.join(str(error).split())}")
+            except (KeyError, ValueError, TypeError, AttributeError, IndexError) as error:
+                bad.append(BadRow(where, reason(error)))
                 continue
             if question.id in seen:
-                bad.append(f"{where}: the same question as in {seen[question.id]}")
+                bad.append(BadRow(where, f"the same question as in {seen[question.id]}"))
                 continue
             seen[question.id] = where
-            (name,) = question.visuals
-            found = _find(name, videos)
-            if found is None:
-                missing[name] = None
-            else:
-                questions.append(question.model_copy(update={"visuals": (str(found),)}))
-        if not questions and not missing:
-            why = f" The first: {bad[0]}." if bad else ""
-            raise DataError(f"{source.data}: no question in it ({len(bad)} bad rows).{why}")
-        return Loaded(questions, tuple(bad), tuple(missing))
-
-    def facts(self, question: Question, answer: Answer) -> list[bool]:
-        """Whether a fact is true is not known here."""
-        return []
-
-    def caption(self, visual: str, time: float) -> str | None:
-        """What is truly seen is not known here."""
-        return None
+            yield where, question
 
 
-def _by_name(folder: Path) -> dict[str, list[Path]]:
-    """Find all videos, by name without ending. Raises DataError where the folder is none."""
-    if not folder.is_dir():
-        raise DataError(f"{folder}: there is no such folder. Give the one that holds the benchmark's videos.")
-    found: dict[str, list[Path]] = {}
-    for file in sorted(folder.rglob("*")):
-        if file.suffix.lower() in VIDEOS:
-            found.setdefault(file.stem, []).append(file)
-    return found
+# Training examples
 
 
-def _find(name: str, videos: Mapping[str, list[Path]]) -> Path | None:
-    """Find the video that a row means, by as much of its path as the row tells; None where there is none, or more than one."""
-    wanted = Path(name)
-    if wanted.suffix.lower() in VIDEOS:
-        wanted = wanted.with_suffix("")
-    named = videos.get(wanted.name, [])
-    same = [file for file in named if file.with_suffix("").parts[-len(wanted.parts) :] == wanted.parts]
-    chosen = same or named
-    return chosen[0] if len(chosen) == 1 else None
+def examples_or_error(
+    path: Path, examples: Sequence[Example], bad: Sequence[BadRow], notes: Sequence[str] = ()
+) -> LoadedExamples:
+    """Return what was read of a file. Raises DataError if there is no example."""
+    if not examples:
+        raise DataError(_nothing(path, "row to train on", bad))
+    return LoadedExamples(tuple(examples), tuple(bad), tuple(notes))
 
 
-def _rows(path: Path) -> Iterator[tuple[str, Row]]:
-    """Read each row with its place: JSON (a list, or an object of rows), JSON lines, CSV or Parquet. Raises DataError."""
-    try:
-        for number, row in enumerate(_read(path), 1):
-            yield f"{path.name}, row {number}", row
-    except (OSError, ValueError, TypeError, csv.Error) as error:
-        reason = error.strerror if isinstance(error, OSError) else error
-        raise DataError(f"{path}: cannot be read ({reason}). Give the benchmark's file as it was downloaded.") from None
+def _nothing(path: Path, what: str, bad: Sequence[BadRow]) -> str:
+    first = f" The first: {bad[0]}." if bad else ""
+    return f"{path}: no {what} ({len(bad)} bad rows).{first}"
 
 
-def _read(path: Path) -> Iterator[Row]:
-    match path.suffix.lower():
-        case ".csv":
-            with path.open(encoding="utf-8", newline="") as file:
-                yield from csv.DictReader(file)
-        case ".jsonl":
-            yield from map(json.loads, path.read_text(encoding="utf-8").splitlines())
-        case ".parquet":
-            from pyarrow.parquet import read_table  # type: ignore[import-untyped]  # noqa: PLC0415 - for this format alone
-
-            yield from read_table(path).to_pylist()
-        case _:
-            rows = json.loads(path.read_text(encoding="utf-8"))
-            yield from rows.values() if isinstance(rows, dict) else rows
-
-
-def lettered(options: Sequence[str]) -> dict[str, str]:
-    """Options by letter. Where each brings its own, as "(A): red", "A. red" or "A) red", it is taken off."""
-    found = [_LETTER.match(option) for option in options]
-    own = all(match and match[1] == letter(number) for number, match in enumerate(found))
-    texts = [option[match.end() :] if own and match else option for option, match in zip(options, found, strict=True)]
-    return {letter(number): text.strip() for number, text in enumerate(texts)}
-
-
-_LETTER = re.compile(r"\s*\(?([A-Z])\s*[).:]\s*:?\s*")
+def _example(question: Question, sources: Sequence[str], uniform: int | None, evidence: bool) -> Example:
+    """Convert a question to an example. Raises ValueError or MediaError if that is impossible."""
+    truth = question.truth
+    text = truth.evidence.strip() if truth else ""
+    if evidence and not text:
+        raise ValueError("no evidence")
+    if not question.answer:
+        raise ValueError("no answer")
+    frames: tuple[VideoFrame, ...]
+    if uniform:
+        frames = uniform_frames(sources, uniform)
+    elif truth and truth.spans:
+        if max(span.visual for span in truth.spans) >= len(sources):
+            raise ValueError(f"a core frame is in a visual that the question does not have (it has {len(sources)})")
+        frames = tuple(VideoFrame(sources[span.visual], (span.start + span.end) / 2) for span in truth.spans)
+    else:
+        raise ValueError("no core frames; set `uniform` to train on evenly spaced frames")
+    if truth and text:
+        items = [grounded(item.label, item.box, *frame_size(sources[item.frame.visual])) for item in truth.key_items if item.box]
+        text += f" Key items: {', '.join(items)}." if items else ""
+    return Example(question.id, question.text, frames, text, question.answer, question.options or ())

@@ -1,28 +1,28 @@
-"""MVBench: twenty kinds of temporal questions over eleven sets of short videos.
+"""MVBench: twenty kinds of temporal questions about short videos from eleven sets.
 
-Li et al., "MVBench: A Comprehensive Multi-modal Video Understanding Benchmark", CVPR 2024. One of the authors' `json/*.json`,
-which is a kind each. Of questions about a part of a video (`start`, `end`) the whole is asked about, as nothing here cuts it
-out; those of `tvqa` are about folders of frames, which are not videos.
+Li et al., "MVBench: A Comprehensive Multi-modal Video Understanding Benchmark", CVPR 2024. One of
+the authors' `json/*.json`, one file per kind. A question about a part of a video (`start`, `end`)
+is asked about the whole video, because clips are not cut. The frame folders of `tvqa` are not
+videos and are reported as missing.
 """
 
 from __future__ import annotations
 
 from hashlib import sha256
 
-from espresso.datasets.base import FileBench, Row
+from espresso.datasets.base import FileDataset
+from espresso.datasets.rows import RawRow
 from espresso.schema import Question
 
 
-def _question(row: Row) -> Question:
-    options = tuple(str(option).strip() for option in row["candidates"])
-    name = sha256(f"{row['video']}\n{row['question']}\n{row.get('start')}".encode()).hexdigest()[:12]
+def _read(row: RawRow) -> Question:
     return Question(
-        id=name,
+        id=sha256(f"{row['video']}\n{row['question']}\n{row.get('start')}".encode()).hexdigest()[:12],
         visuals=(row["video"],),
         text=row["question"].strip(),
-        options=options,
+        options=tuple(str(option).strip() for option in row["candidates"]),
         answer=str(row["answer"]).strip(),
     )
 
 
-BENCH = FileBench(_question)
+DATASET = FileDataset("mvbench", _read)

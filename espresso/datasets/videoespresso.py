@@ -1,38 +1,167 @@
-"""VideoEspresso's own test: fourteen kinds of questions whose evidence lies in a few frames; close-ended.
+"""VideoEspresso: fourteen tasks whose evidence is in a few core frames.
 
-Han et al., "VideoEspresso: A Large-Scale Chain-of-Thought Dataset for Fine-Grained Video Reasoning via Core Frame Selection",
-CVPR 2025. The authors' `bench_hard.json` or `bench_final.json`; four options that bring their letters; tasks go by the
-paper's names or the leaderboard's. Its evidence is kept for `--given-evidence`, without the marks around key items; its core
-frames are files whose names say when they are only beside the videos (`finetune.lora.examples` reads them for training).
+Han et al., "VideoEspresso: A Large-Scale Chain-of-Thought Dataset for Fine-Grained Video Reasoning
+via Core Frame Selection", CVPR 2025.
+
+Test files (`bench_hard.json`, `bench_final.json`): four options that start with their letters;
+task names of the paper or of the leaderboard. Train file (`videoespresso_train_video.json`, and the
+older multi-image version): open-ended questions. Both serve evaluation and training.
+
+`espresso.datasets.frame_names` finds the core frames by their file names. For evaluation they are
+the spans of the ground truth, and the evidence, without the marks around key items, is kept for
+`--given-evidence`. For training the evidence has the boxes of the key items, and a core frame is an
+image file or a frame of the video.
 """
 
 from __future__ import annotations
 
-import re
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import dataclass, replace
 from hashlib import sha256
+from pathlib import Path
 
-from espresso.datasets.base import FileBench, Row, lettered
-from espresso.schema import Question, Task, Truth
+from espresso.datasets.base import DatasetFiles, Example, FileDataset, LoadedExamples, LoadedQuestions, examples_or_error
+from espresso.datasets.boxes import MarkedEvidence, without_marks
+from espresso.datasets.frame_names import FrameNames, source_of
+from espresso.datasets.frames import VideoFrame, uniform_frames
+from espresso.datasets.rows import BadRow, RawRow, by_letter, read_rows, reason, split_letters
+from espresso.errors import MediaError
+from espresso.schema import Question, Span, Task, Truth
+
+TOLERANCE_S = 0.5
+"""Seconds before and after a core frame in which a frame counts as the same one, for the metrics of
+core frames: half the step of 1 frame per second, the lowest rate at which the authors sample
+(section 3.1). A span at the start of the clip is narrower, so that its middle is the core frame."""
 
 
-def _question(row: Row) -> Question:
-    options = lettered(row["options"])
-    answer = str(row["correct_answer"]).strip().strip("()")
-    if answer not in options:
-        raise ValueError(f"correct_answer is {row['correct_answer']!r}, and the options are {', '.join(options)}")
-    said = _MARKS.sub("", str(row.get("evidence") or "")).strip()
+def _read(row: RawRow) -> Question:
+    evidence = without_marks(str(row.get("evidence") or ""))
+    options = split_letters(row["options"]) if "correct_answer" in row or "options" in row else None
+    written = str(row.get("answer") or "").strip() or None if options else None
     return Question(
-        id=sha256(f"{row['video_path']}\n{row['question']}".encode()).hexdigest()[:12],
+        id=_question_id(row),
         visuals=(row["video_path"],),
         text=row["question"].strip(),
-        options=tuple(options.values()),
+        options=tuple(options.values()) if options else None,
         task=Task.parse(row["task"]),
-        answer=options[answer],
-        truth=Truth(spans=(), facts=(), evidence=said) if said else None,
+        answer=by_letter(options, row["correct_answer"]) if options else row["answer"].strip(),
+        truth=Truth(spans=(), facts=(), evidence=evidence, answer=written) if evidence or written else None,
     )
 
 
-_MARKS = re.compile(r"<box_start>.*?<box_end>|</?obj_(?:start|end)>", re.DOTALL)
+def _question_id(row: RawRow) -> str:
+    return sha256(f"{row['video_path']}\n{row['question']}".encode()).hexdigest()[:12]
 
 
-BENCH = FileBench(_question)
+@dataclass(frozen=True)
+class VideoEspresso(FileDataset):
+    """The dataset; questions and training examples have the authors' core frames."""
+
+    def load(
+        self, split: str, limit: int | None, files: DatasetFiles | None, on_clip: Callable[[int, int], None] | None = None
+    ) -> LoadedQuestions:
+        """Load questions with their core frames as spans. See `Dataset.load`.
+
+        A question whose core frames cannot be found in its clip has no spans; a note counts them.
+        """
+        loaded = super().load(split, limit, files, on_clip)
+        assert files
+        rows = dict[str, RawRow]()
+        for _, row in read_rows(files.data, []):
+            with suppress(KeyError):
+                rows.setdefault(_question_id(row), row)
+        names, questions, unknown = FrameNames(), list[Question](), list[str]()
+        for question in loaded.questions:
+            try:
+                times = {time for _, time in names.resolve(rows[question.id], Path(question.visuals[0]))}
+                questions.append(_with_spans(question, sorted(times)))
+            except (ValueError, MediaError) as error:
+                questions.append(question)
+                unknown.append(reason(error))
+        notes = [f"core frames are not known for {len(unknown)} questions; the first: {unknown[0]}"] if unknown else []
+        return replace(loaded, questions=questions, notes=(*names.notes, *notes))
+
+    def examples(
+        self,
+        files: DatasetFiles,
+        *,
+        limit: int | None = None,
+        uniform: int | None = None,
+        evidence: bool = True,
+        rate: float | None = None,
+    ) -> LoadedExamples:
+        """Load training examples. See `FileDataset.examples`.
+
+        Args:
+            files: the authors' file, and the folder that paths in the file are relative to.
+            limit: number of examples, the first ones; None is all.
+            uniform: number of evenly spaced frames of the video to use instead of core frames.
+            evidence: whether rows without evidence are bad rows.
+            rate: frames per second at which the numbers in frame names count if the video is
+                absent and core frames are image files. A video that is there decides for itself.
+
+        Raises:
+            DataError: the files are missing or unreadable, or contain no row to train on.
+        """
+        examples, bad = list[Example](), list[BadRow]()
+        rows = list(read_rows(files.data, bad))
+        marked = MarkedEvidence((source_of(row), str(row.get("evidence") or "")) for _, row in rows)
+        names = FrameNames(rate)
+        for place, (where, row) in enumerate(rows):
+            if len(examples) == limit:
+                break
+            try:
+                question, answer, text = _texts(row, evidence)
+                frames = _uniform_frames(row, files.folder, uniform) if uniform else _core_frames(row, files.folder, names)
+                text = marked.plain(text, source_of(row), frames[0].source)
+                examples.append(Example(f"{files.data.stem}-{place}", question, frames, text, answer))
+            except (ValueError, MediaError) as error:
+                bad.append(BadRow(where, reason(error)))
+        return examples_or_error(files.data, examples, bad, [*names.notes, *marked.notes])
+
+
+DATASET = VideoEspresso("videoespresso", _read, splits=("test", "train"))
+
+
+def _with_spans(question: Question, times: list[float]) -> Question:
+    """Return a question with a span of ground truth around each of the times."""
+    truth = question.truth or Truth(spans=(), facts=(), evidence="")
+    margins = [min(TOLERANCE_S, time) for time in times]
+    spans = tuple(Span(start=time - margin, end=time + margin) for time, margin in zip(times, margins, strict=True))
+    return question.model_copy(update={"truth": truth.model_copy(update={"spans": spans})})
+
+
+def _texts(row: RawRow, evidence: bool) -> tuple[str, str, str]:
+    """Return question, answer and evidence. Raises ValueError if one is empty that is required."""
+    question, answer, text = (str(row.get(name) or "").strip() for name in ("question", "answer", "evidence"))
+    required = {"question": question, "answer": answer} | ({"evidence": text} if evidence else {})
+    if absent := next((name for name, value in required.items() if not value), None):
+        raise ValueError(f"no {absent}")
+    return question, answer, text
+
+
+def _video(row: RawRow, root: Path) -> Path | None:
+    """Return the path of the row's video; None if the row names none."""
+    return root / str(row["video_path"]) if row.get("video_path") else None
+
+
+def _uniform_frames(row: RawRow, root: Path, count: int) -> tuple[VideoFrame, ...]:
+    """Return evenly spaced frames of the row's video."""
+    video = _video(row, root)
+    if video is None or not video.is_file():
+        raise ValueError(f"{video} is missing" if video else "no video_path")
+    return uniform_frames([str(video)], count)
+
+
+def _core_frames(row: RawRow, root: Path, names: FrameNames) -> tuple[VideoFrame, ...]:
+    """Return the core frames: image files if they exist, else frames of the video."""
+    video = _video(row, root)
+    clip = video if video and video.is_file() else None
+    frames = list[VideoFrame]()
+    for name, time in names.resolve(row, clip):
+        image = root / name
+        if not image.is_file() and clip is None:
+            raise ValueError(f"{image} is missing" + (f", and so is {video}" if video else ""))
+        frames.append(VideoFrame(str(image if image.is_file() else clip), time))
+    return tuple(frames)

@@ -1,25 +1,27 @@
-"""Video-MME: twelve kinds of questions over 900 videos from eleven seconds to an hour, without subtitles.
+"""Video-MME: twelve kinds of questions about 900 videos of 11 s to 1 h, without subtitles.
 
-Fu et al., "Video-MME: The First-Ever Comprehensive Evaluation Benchmark of Multi-modal LLMs in Video Analysis", CVPR 2025.
-The authors' Parquet file (or the same rows as JSON); four options that bring their letters; videos are called by `videoID`.
+Fu et al., "Video-MME: The First-Ever Comprehensive Evaluation Benchmark of Multi-modal LLMs in
+Video Analysis", CVPR 2025. The authors' Parquet file, or the same rows as JSON: four options that
+start with their letters; a video file is named by `videoID`.
 """
 
 from __future__ import annotations
 
-from espresso.datasets.base import FileBench, Row, lettered
+from espresso.datasets.base import FileDataset
+from espresso.datasets.rows import RawRow, by_letter, split_letters
 from espresso.schema import Question
 
 
-def _question(row: Row) -> Question:
-    options = lettered(row["options"])
+def _read(row: RawRow) -> Question:
+    options = split_letters(row["options"])
     return Question(
         id=row["question_id"],
         visuals=(row["videoID"],),
         text=row["question"].strip(),
         options=tuple(options.values()),
         task=row["task_type"],
-        answer=options[row["answer"].strip()],
+        answer=by_letter(options, row["answer"]),
     )
 
 
-BENCH = FileBench(_question)
+DATASET = FileDataset("videomme", _read)

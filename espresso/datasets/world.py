@@ -1,8 +1,11 @@
-"""The procedural world: fourteen tasks of VideoEspresso over clips of which every fact is known.
+"""The procedural world: the fourteen tasks of VideoEspresso over generated clips with known facts.
 
-Han et al., "VideoEspresso: A Large-Scale Chain-of-Thought Dataset for Fine-Grained Video Reasoning via Core Frame Selection",
-2024, for the tasks; `espresso.world` for the clips, which are rendered into the user's cache folder when they are first asked
-for. Close-ended, four options; chance, and all that words alone can do, is 25 %.
+The tasks are those of Han et al., "VideoEspresso: A Large-Scale Chain-of-Thought Dataset for
+Fine-Grained Video Reasoning via Core Frame Selection", CVPR 2025; `espresso.world` makes the clips.
+Questions have four options; chance, and the best that is possible without the clip, is 25 %.
+
+For evaluation, clips are rendered into the cache folder when they are first needed. For training,
+no clip is written: frames are rendered when a batch needs them.
 """
 
 from __future__ import annotations
@@ -10,82 +13,227 @@ from __future__ import annotations
 import json
 import re
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Collection, Iterable, Sequence
+from dataclasses import dataclass
 from functools import cache, lru_cache
 from hashlib import sha256
 from pathlib import Path
 from typing import Any, cast
 
+import numpy as np
 from filelock import FileLock, Timeout
+from PIL import Image
 
 from espresso import world
 from espresso.cache import default_folder
-from espresso.datasets.base import Loaded, Source
+from espresso.datasets import records
+from espresso.datasets.base import DatasetFiles, Example, LoadedExamples, LoadedQuestions
 from espresso.errors import DataError
-from espresso.schema import Answer, Question
+from espresso.schema import Answer, Question, Task
+from espresso.world import Split, Story
 
-SPLITS: tuple[str, ...] = world.SPLITS
 ALL = 1400
-"""Questions of a split that is not limited: one hundred a task."""
-ROUNDED_S = 0.05
-"""Evidence tells times in tenths of a second."""
+"""Questions of a split without a limit: one hundred per task."""
+
+ROUNDING_S = 0.05
+"""Tolerance of times in evidence, which are rounded to tenths of a second."""
+
 _FACT = re.compile(r"(\d+(?:\.\d+)?)s: ([^.]+)\.")
 
 
-def load(
-    split: str, limit: int | None, source: Source | None = None, on_clip: Callable[[int, int], None] | None = None
-) -> Loaded:
-    """See `espresso.datasets.Bench.load`. Raises DataError where a source is given: the world is made here."""
-    if source is not None:
-        raise DataError(f"{source.data}: the world is made here, from no file. Leave --data and --videos out.")
-    return Loaded(questions(split, limit, on_clip))
+@dataclass(frozen=True)
+class World:
+    """The dataset."""
+
+    name: str = "world"
+
+    splits: tuple[str, ...] = world.SPLITS
+
+    needs_files: bool = False
+
+    def load(
+        self, split: str, limit: int | None, files: DatasetFiles | None = None, on_clip: Callable[[int, int], None] | None = None
+    ) -> LoadedQuestions:
+        """See `espresso.datasets.Dataset.load`. Raises DataError if files are given."""
+        if files is not None:
+            raise DataError(f"{files.data}: the dataset world is generated and reads no files. Leave out --data and --videos.")
+        return LoadedQuestions(questions(split, limit, on_clip))
+
+    def examples(
+        self,
+        split: Split,
+        count: int,
+        *,
+        seed: int = 0,
+        first: int = 0,
+        spare: float = 0.25,
+        missing: float = 0.04,
+        uniform: int | None = None,
+        tasks: Collection[Task] = tuple(Task),
+    ) -> LoadedExamples:
+        """Generate training examples, in the order of the stories.
+
+        Args:
+            split: "train" or "val".
+            count: number of examples.
+            seed: seed of the frame times.
+            first: index of the first story.
+            spare: probability of each of up to three additional frames that the question does not
+                need, as a selector may add.
+            missing: probability that a needed frame is left out, as a selector may miss it.
+            uniform: number of evenly spaced frames to use instead of core frames.
+            tasks: tasks to include.
+        """
+        examples = list[Example]()
+        index = first
+        while len(examples) < count:
+            story = _story(split, index)
+            rng = np.random.default_rng([seed, index])
+            for number, (motif, needed) in enumerate(zip(story.motifs, story.needed, strict=True)):
+                if motif.task not in tasks:
+                    continue
+                times = _uniform_times(story, uniform) if uniform else _core_times(story, needed, spare, missing, rng)
+                frames = tuple(RenderedFrame(split, index, time) for time in times)
+                evidence = _evidence(story, times, {story.beats[i].fact for i in needed})
+                name = f"{split}-{index:05d}-{number}"
+                examples.append(Example(name, motif.text, frames, evidence, motif.answer, tuple(motif.options)))
+            index += 1
+        return LoadedExamples(tuple(examples[:count]))
+
+
+DATASET = World()
 
 
 def questions(split: str, limit: int | None, on_clip: Callable[[int, int], None] | None = None) -> list[Question]:
-    """Load the first `limit` questions of a split, 1,400 for None, made where they are not yet; `on_clip` hears (done, all)."""
+    """Load questions of a split, and render the clips that are not in the cache folder yet.
+
+    Args:
+        split: one of `espresso.world.SPLITS`.
+        limit: number of questions, the first ones; None is 1,400.
+        on_clip: called with (clips done, all clips) while clips are rendered.
+
+    Raises:
+        DataError: the clips cannot be written, or a parent process is rendering them.
+    """
     count = limit or ALL
     folder = default_folder() / "world" / _version() / split
+    file = folder / "questions.jsonl"
     try:
         folder.parent.mkdir(parents=True, exist_ok=True)
-        # A script without `if __name__ == "__main__"` runs again in the workers that render: they must not wait for its lock.
-        # `__mp_main__` is a module there, and elsewhere another name of `__main__`.
-        again = getattr(sys.modules.get("__mp_main__"), "__name__", "") == "__mp_main__"
-        with FileLock(folder.with_suffix(".lock"), timeout=0 if again else -1):
-            held = world.load(folder) if (folder / "questions.jsonl").is_file() else []
-            if len(held) < count:
-                held = world.make(cast(world.Split, split), count, folder, on_clip=on_clip)
+        # A script without `if __name__ == "__main__"` runs again in the rendering processes, which
+        # must not wait for the lock. There `__mp_main__` is a module of that name; elsewhere it is
+        # another name of `__main__`.
+        imported_again = getattr(sys.modules.get("__mp_main__"), "__name__", "") == "__mp_main__"
+        with FileLock(folder.with_suffix(".lock"), timeout=0 if imported_again else -1):
+            loaded = records.read(file) if file.is_file() else []
+            if len(loaded) < count:
+                loaded = world.make(cast(Split, split), count, folder, on_clip=on_clip)
     except Timeout:
-        raise DataError(f'{folder}: is being made. Call this under `if __name__ == "__main__":` in a script, or later.') from None
+        raise DataError(
+            f"{folder}: its clips are being rendered by the process that started this one. In a script, call this under "
+            '`if __name__ == "__main__":`.'
+        ) from None
     except OSError as error:
         raise DataError(
-            f"{folder}: clips cannot be made here ({error.strerror}). Set ESPRESSO_CACHE to a folder that can be written."
+            f"{folder}: clips cannot be written ({error.strerror}). Set ESPRESSO_CACHE to a writable folder."
         ) from error
-    return held[:count]
+    return loaded[:count]
 
 
-def facts(question: Question, answer: Answer) -> list[bool]:
-    """Whether each fact of evidence such as "2.5s: red square hits blue circle." could be seen in the clip at that time."""
+# Ground truth
+
+
+def true_caption(visual: str, time: float) -> str:
+    """Return what a clip shows at a time, in the captioner's words.
+
+    Args:
+        visual: path of a clip that `espresso.world` made.
+        time: seconds.
+
+    Raises:
+        DataError: the visual has no ground truth.
+    """
+    return next((act["fact"] for act in _acts(visual) if act["start"] <= time <= act["end"]), world.NOTHING)
+
+
+def true_facts(question: Question, answer: Answer) -> list[bool]:
+    """Return whether each fact in an answer's evidence is true: the clip shows it at that time.
+
+    A fact has the form "2.5s: red square hits blue circle.".
+
+    Args:
+        question: a question about a clip that `espresso.world` made.
+        answer: an answer to it.
+
+    Returns:
+        One value per fact; empty if the evidence has no facts of this form.
+
+    Raises:
+        DataError: the clip has no ground truth.
+    """
     acts = _acts(question.visuals[0])
     return [
-        any(act["fact"] == fact and act["start"] - ROUNDED_S <= float(time) <= act["end"] + ROUNDED_S for act in acts)
+        any(act["fact"] == fact and act["start"] - ROUNDING_S <= float(time) <= act["end"] + ROUNDING_S for act in acts)
         for time, fact in _FACT.findall(answer.evidence.text)
     ]
 
 
-def caption(visual: str, time: float) -> str:
-    """What is truly seen in a clip at a time in seconds, in the words that the captioner learnt."""
-    return next((act["fact"] for act in _acts(visual) if act["start"] <= time <= act["end"]), world.NOTHING)
-
-
 @lru_cache(maxsize=64)
 def _acts(visual: str) -> list[dict[str, Any]]:
-    """Read what truly happens in a clip from the file beside it."""
-    acts: list[dict[str, Any]] = json.loads(Path(visual).with_suffix(".json").read_text())["acts"]
+    """Read the acts of a clip from the JSON file next to it."""
+    try:
+        acts: list[dict[str, Any]] = json.loads(Path(visual).with_suffix(".json").read_text())["acts"]
+    except (OSError, ValueError, TypeError, KeyError):
+        raise DataError(f"{visual}: no ground truth; the file is not a clip of espresso's world.") from None
     return acts
 
 
 @cache
 def _version() -> str:
-    """Eight hex digits that change when the world's program does, so that no clip of an older world is asked about."""
+    """Return eight hex digits of the world's source code: clips of another version are not used."""
     sources = sorted(Path(world.__file__).parent.glob("*.py"))
     return sha256(b"".join(source.read_bytes() for source in sources)).hexdigest()[:8]
+
+
+# Training examples
+
+
+@dataclass(frozen=True)
+class RenderedFrame:
+    """A frame of a story that is rendered when it is needed."""
+
+    split: Split
+
+    index: int
+    """Index of the story in its split."""
+
+    time: float
+    """Seconds."""
+
+    def pixels(self, size: int) -> np.ndarray:
+        """Render the frame at twice the size and average it down, as in clips.
+
+        See `espresso.datasets.FrameReference.pixels`.
+        """
+        return np.array(Image.fromarray(world.render(_story(self.split, self.index), self.time, 2 * size)).reduce(2))
+
+
+_story = lru_cache(maxsize=256)(world.story)
+
+
+def _uniform_times(story: Story, count: int) -> list[float]:
+    return [round((number + 0.5) * story.duration / count, 3) for number in range(count)]
+
+
+def _core_times(story: Story, needed: Iterable[int], spare: float, missing: float, rng: np.random.Generator) -> list[float]:
+    """Draw one time in each needed act, without some of them, and some additional times."""
+    acts = [story.beats[i] for i in needed]
+    times = [rng.uniform(act.start, act.end) for act in acts if rng.random() >= missing]
+    times += [rng.uniform(0, story.duration) for _ in range(3) if rng.random() < spare]
+    return sorted(round(float(time), 3) for time in times)
+
+
+def _evidence(story: Story, times: Sequence[float], facts: set[str]) -> str:
+    """Return the evidence of frames at these times: the facts among `facts` that they show."""
+    captions = [(time, story.caption(time)) for time in times]
+    return " ".join(f"{time:.1f}s: {fact}." for time, fact in captions if fact in facts) or "nothing seen."

@@ -1,1 +1,4 @@
-"""Export questions as a task of lmms-eval: `export` writes the folder, `task` holds the files that lmms-eval reads."""
+"""Export questions to lmms-eval (github.com/EvolvingLMMs-Lab/lmms-eval).
+
+`export` writes a folder of question records and tasks; `task` holds the files that lmms-eval reads.
+"""
