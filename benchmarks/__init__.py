@@ -1,1 +1,4 @@
-"""Speed and cost, printed and never asserted: one file a benchmark, each run as `python -m benchmarks.NAME`."""
+"""Speed and cost of Espresso: one file per benchmark, run as `python -m benchmarks.NAME`.
+
+Benchmarks print their results and assert nothing.
+"""

@@ -1,14 +1,18 @@
-"""Decode 16 frames spread over a clip: espresso.media against decord, PyAV and torchcodec; right frames first, then speed.
+"""Decode 16 evenly spaced frames of a clip with espresso.media, decord, PyAV and torchcodec.
 
-    uv run python -m benchmarks.decode                       a generated minute of 1080p
+    uv run python -m benchmarks.decode                       one generated minute of 1080p
     uv run python -m benchmarks.decode ../shared/data/video/* --frames 16
 
-Opening the clip is part of the time, importing libraries and starting processes is not. Each measurement runs in a process of
-its own (torchcodec with FFmpeg 5 crashes on some clips), in rounds over the readers so that a busy machine is busy for all of
-them. The shortest of the rounds counts, of the clock's time and of the processor's each; the latter is the fairer one where other
-work runs, and includes our decoder process. `off` is the mean absolute difference (0..255) of the worst frame from the one that
-PyAV gives at the same place when it decodes everything; in brackets the same with the frames before or after.
-PyAV decodes in one pass up to the last frame asked for and converts only those asked for.
+The table lists whether the frames are correct, and how long decoding takes. The time includes
+opening the clip, but not imports and process start. Each measurement is a process of its own
+(torchcodec with FFmpeg 5 crashes on some clips). Rounds alternate between the libraries, so that
+other load on the machine affects all of them. The table shows the shortest wall time and the
+shortest CPU time of all rounds; CPU time is fairer on a busy machine and includes our decoder
+process.
+
+`error` is the mean absolute difference (0..255) between the worst frame and the frame that PyAV
+gives at this place when it decodes the whole clip; in brackets the same for the frame before or
+after. The PyAV row decodes in one pass up to the last frame and converts only the requested ones.
 """
 
 from __future__ import annotations
@@ -32,23 +36,23 @@ from espresso.media.process import decoder
 
 
 def with_espresso(path: str, count: int) -> np.ndarray:
-    """Ours."""
+    """Decode with espresso.media."""
     return media.sample(media.open(path), media.uniform(count)).pixels
 
 
 def with_decord(path: str, count: int) -> np.ndarray:
-    """decord2, its default number of threads."""
+    """Decode with decord2 and its default number of threads."""
     import decord  # noqa: PLC0415
 
     reader = decord.VideoReader(path)
-    return reader.get_batch(_spread(len(reader), count)).asnumpy()
+    return reader.get_batch(_places(len(reader), count)).asnumpy()
 
 
 def with_pyav(path: str, count: int) -> np.ndarray:
-    """PyAV, one pass, threads as FFmpeg likes."""
+    """Decode with PyAV in one pass, with FFmpeg's choice of threads."""
     with av.open(path) as container:
         total = container.streams.video[0].frames or sum(1 for packet in container.demux(video=0) if packet.size)
-    wanted, frames = _spread(total, count), []
+    wanted, frames = _places(total, count), []
     with av.open(path) as container:
         container.streams.video[0].thread_type = "AUTO"
         for number, frame in enumerate(container.decode(video=0)):
@@ -60,11 +64,11 @@ def with_pyav(path: str, count: int) -> np.ndarray:
 
 
 def with_torchcodec(path: str, count: int) -> np.ndarray:
-    """torchcodec, all threads, its faster seek mode."""
+    """Decode with torchcodec, all threads and the faster seek mode."""
     from torchcodec.decoders import VideoDecoder  # noqa: PLC0415
 
     video = VideoDecoder(path, seek_mode="approximate", num_ffmpeg_threads=0, dimension_order="NHWC")
-    return video.get_frames_at(_spread(video.metadata.num_frames or 0, count)).data.numpy()
+    return video.get_frames_at(_places(video.metadata.num_frames or 0, count)).data.numpy()
 
 
 READERS: dict[str, Callable[[str, int], np.ndarray]] = {
@@ -75,14 +79,13 @@ READERS: dict[str, Callable[[str, int], np.ndarray]] = {
 }
 
 
-def _spread(total: int, count: int) -> list[int]:
-    """Give the middles of `count` equal parts, as `media.uniform` takes them."""
-    count = min(count, total)
-    return [int((number + 0.5) * total / count) for number in range(count)]
+def _places(total: int, count: int) -> list[int]:
+    """Return the frame indices that `media.uniform` samples."""
+    return media.evenly_spaced(range(total), count)
 
 
 def measure(reader: str, path: str, count: int) -> dict[str, float | str]:
-    """Seconds of one read after a warm-up on a tiny clip, and how far its frames are off."""
+    """Decode once after a warm-up on a small clip; return seconds and thumbnails."""
     with tempfile.TemporaryDirectory() as folder:
         tiny = Path(folder) / "tiny.mp4"
         media.write_video(tiny, _scenery(64, 64, 8), 8)
@@ -94,7 +97,7 @@ def measure(reader: str, path: str, count: int) -> dict[str, float | str]:
 
 
 def _cpu_seconds() -> float:
-    """Processor time of this process and of the decoder processes (Linux only)."""
+    """Return the CPU time of this process and of the decoder processes (Linux only)."""
     fields = [Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split() for pid in decoder.pids]
     return time.process_time() + sum(int(each[11]) + int(each[12]) for each in fields) / os.sysconf("SC_CLK_TCK")
 
@@ -104,7 +107,7 @@ def _thumb(pixels: np.ndarray) -> np.ndarray:
 
 
 def _scenery(width: int, height: int, count: int) -> Iterator[np.ndarray]:
-    """Pan a camera over a detailed landscape in which a red square moves."""
+    """Yield frames of a camera pan over a detailed landscape with a moving red square."""
     noise = np.random.default_rng(0).integers(0, 256, (height // 5 + 60, width // 5 + 100, 3), dtype=np.uint8)
     ground = np.asarray(Image.fromarray(noise).resize((width + 500, height + 300), Image.Resampling.BICUBIC))
     for number in range(count):
@@ -116,7 +119,7 @@ def _scenery(width: int, height: int, count: int) -> Iterator[np.ndarray]:
 
 
 def _looped(path: Path, source: Path, times: int) -> None:
-    """Write a clip that plays `source` several times, without encoding it again."""
+    """Write a clip that repeats `source`, without encoding it again."""
     with av.open(str(path), "w") as out:
         stream, shift = None, 0
         for _ in range(times):
@@ -130,15 +133,15 @@ def _looped(path: Path, source: Path, times: int) -> None:
 
 
 def minute(folder: Path) -> Path:
-    """Make a minute of 1080p in a folder."""
+    """Write one minute of 1080p to a folder and return its path."""
     path = folder / "minute-1080p.mp4"
     media.write_video(folder / "part.mp4", _scenery(1920, 1080, 10 * 24), 24)
     _looped(path, folder / "part.mp4", 6)
     return path
 
 
-def _truth(path: str) -> list[np.ndarray]:
-    """Thumbnails of every frame that PyAV decodes before the first error."""
+def _reference(path: str) -> list[np.ndarray]:
+    """Return thumbnails of all frames that PyAV decodes before the first error."""
     thumbs = []
     with av.open(path) as container:
         container.streams.video[0].thread_type = "AUTO"
@@ -150,29 +153,30 @@ def _truth(path: str) -> list[np.ndarray]:
     return thumbs
 
 
-def _off(thumbs: np.ndarray, truth: list[np.ndarray], shift: int = 0) -> float:
-    places = [min(max(place + shift, 0), len(truth) - 1) for place in _spread(len(truth), len(thumbs))]
-    return max(float(np.abs(thumb.astype(int) - truth[place]).mean()) for thumb, place in zip(thumbs, places, strict=True))
+def _error(thumbs: np.ndarray, reference: list[np.ndarray], shift: int = 0) -> float:
+    """Return the error of the worst frame against the reference `shift` frames later."""
+    places = [min(max(place + shift, 0), len(reference) - 1) for place in _places(len(reference), len(thumbs))]
+    return max(float(np.abs(thumb.astype(int) - reference[place]).mean()) for thumb, place in zip(thumbs, places, strict=True))
 
 
 def _compare(path: str, count: int, rounds: int) -> tuple[str, np.ndarray]:
-    """Make a line of the table, and ours as ratios of the fastest other's (clock, processor) time."""
-    truth, cells = _truth(path), {}
+    """Return a line of the table, and our (wall, CPU) time relative to the fastest other's."""
+    reference, cells = _reference(path), {}
     best = {reader: np.full(2, np.inf) for reader in READERS}
     for _ in range(rounds):
         for reader in READERS:
             command = [sys.executable, "-m", "benchmarks.decode", path, "--frames", str(count), "--one", reader]
             done = subprocess.run(command, capture_output=True, text=True, check=False)
             if done.returncode:
-                why = done.stderr.strip().splitlines()[-1][:60] if done.returncode > 0 and done.stderr.strip() else "crashes"
-                cells[reader] = f"fails: {why}"
+                reason = done.stderr.strip().splitlines()[-1][:60] if done.returncode > 0 and done.stderr.strip() else "crash"
+                cells[reader] = f"failed: {reason}"
                 continue
             result = json.loads(done.stdout)
             best[reader] = np.minimum(best[reader], [result["seconds"], result["cpu"]])
             thumbs = np.array(json.loads(result["thumbs"]), dtype=np.uint8)
-            off, neighbour = _off(thumbs, truth), min(_off(thumbs, truth, shift) for shift in (-1, 1))
-            clock, cpu = best[reader] * 1000
-            cells[reader] = f"{clock:.0f} / {cpu:.0f} ms, off {off:.1f} ({neighbour:.1f})"
+            error, neighbour = _error(thumbs, reference), min(_error(thumbs, reference, shift) for shift in (-1, 1))
+            wall, cpu = best[reader] * 1000
+            cells[reader] = f"{wall:.0f} / {cpu:.0f} ms, error {error:.1f} ({neighbour:.1f})"
     ratio = best["espresso"] / np.min([times for reader, times in best.items() if reader != "espresso"], axis=0)
     line = " | ".join([Path(path).name[:28], *(cells[reader] for reader in READERS), f"{ratio[0]:.2f} / {ratio[1]:.2f}"])
     return line, ratio
@@ -181,26 +185,26 @@ def _compare(path: str, count: int, rounds: int) -> tuple[str, np.ndarray]:
 def main() -> None:
     """Print the table."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("clips", nargs="*")
-    parser.add_argument("--frames", type=int, default=16)
-    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("clips", nargs="*", help="videos; default: one generated minute of 1080p")
+    parser.add_argument("--frames", type=int, default=16, help="frames to decode from each clip")
+    parser.add_argument("--rounds", type=int, default=3, help="measurements of each library")
     parser.add_argument("--one", choices=READERS, help=argparse.SUPPRESS)
-    asked = parser.parse_args()
-    if asked.one:
-        print(json.dumps(measure(asked.one, asked.clips[0], asked.frames)))
+    options = parser.parse_args()
+    if options.one:
+        print(json.dumps(measure(options.one, options.clips[0], options.frames)))
         return
-    print("clip | " + " | ".join(READERS) + " | ratio to the fastest other (clock / processor time each)", flush=True)
+    print("clip | " + " | ".join(READERS) + " | ratio to the fastest other (wall / CPU time each)", flush=True)
     with tempfile.TemporaryDirectory() as folder:
-        if not asked.clips:
-            asked.clips = [str(minute(Path(folder)))]
+        if not options.clips:
+            options.clips = [str(minute(Path(folder)))]
         ratios = []
-        for path in asked.clips:
-            line, ratio = _compare(path, asked.frames, asked.rounds)
+        for path in options.clips:
+            line, ratio = _compare(path, options.frames, options.rounds)
             print(line, flush=True)
-            if ratio.all():  # 0 where no other reader could read it
+            if ratio.all():  # 0 if no other library could read the clip
                 ratios.append(ratio)
-    clock, cpu = np.exp(np.log(ratios).mean(axis=0)) if ratios else (np.nan, np.nan)
-    print(f"geometric mean of the ratios over {len(ratios)} clips: {clock:.2f} / {cpu:.2f}")
+    wall, cpu = np.exp(np.log(ratios).mean(axis=0)) if ratios else (np.nan, np.nan)
+    print(f"geometric mean of the ratios over {len(ratios)} clips: {wall:.2f} / {cpu:.2f}")
 
 
 if __name__ == "__main__":

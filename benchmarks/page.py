@@ -1,11 +1,12 @@
-"""Open the HTML page about runs of 1,400 samples in Chromium: seconds until it can be used, and to filter it.
+"""Measure how fast Chromium opens and filters the run report of 1,400 samples.
 
-    uv run python -m benchmarks.page                           a small run of the world is made first
-    uv run python -m benchmarks.page runs/first runs/second    the page of these, side by side, each grown to 1,400 samples
+    uv run python -m benchmarks.page                           run a small benchmark first
+    uv run python -m benchmarks.page runs/first runs/second    compare two runs of 1,400 samples
 
-The samples of the runs are repeated under new names, about clips that are copies of theirs with a few bytes of nothing at the
-end: other files, so that the pictures of each are decoded, kept and shown as its own. A page can be used when it is loaded, its
-first samples are drawn and their pictures decoded. Each round is a fresh browser with an empty profile.
+The samples of a run are repeated under new ids. Their clips are copied with some padding at the
+end, so that each is a different file whose frames are decoded and stored separately. A page is
+usable once it is loaded, its first samples are drawn and their pictures decoded. Each round starts
+a new browser with an empty profile.
 """
 
 from __future__ import annotations
@@ -21,10 +22,10 @@ from selenium import webdriver
 from selenium.webdriver.chrome.service import Service
 
 from espresso.schema import Visual
-from eval.log.run_folder import samples_in
-from eval.metrics import Sample
+from eval.log.run_folder import read_samples
 from eval.report import html as page
 from eval.run import run
+from eval.sample import Sample
 
 SMALL = 30
 FLAGS = (
@@ -45,25 +46,33 @@ requestAnimationFrame(() => requestAnimationFrame(() => arguments[1]((performanc
 
 
 def grow(folder: Path, out: Path, clips: Path, count: int, copies: int) -> None:
-    """Make a run of `count` samples in `out` from a smaller one; of each clip so many copies go to the folder `clips`."""
+    """Make a run of `count` samples from a smaller run.
+
+    Args:
+        folder: the smaller run.
+        out: folder of the new run.
+        clips: folder for the copies of the clips.
+        count: number of samples.
+        copies: number of copies of each clip.
+    """
     out.mkdir(parents=True)
     shutil.copy(folder / "run.json", out)
-    samples = sorted(samples_in(folder), key=lambda sample: sample.id)
+    samples = sorted(read_samples(folder), key=lambda sample: sample.id)
     with (out / "samples.jsonl").open("w") as file:
         for number in range(count):
-            again, place = divmod(number, len(samples))
-            file.write(_repeated(samples[place], again, again % copies, clips).model_dump_json() + "\n")
+            repeat, place = divmod(number, len(samples))
+            file.write(_repeated(samples[place], repeat, repeat % copies, clips).model_dump_json() + "\n")
 
 
-def _repeated(sample: Sample, again: int, copy: int, clips: Path) -> Sample:
-    """Give a sample another name, and a copy of its clips."""
-    name = f"{sample.id}-{again}"
+def _repeated(sample: Sample, repeat: int, copy: int, clips: Path) -> Sample:
+    """Return the sample under another id, about copies of its clips."""
+    name = f"{sample.id}-{repeat}"
     visuals = [_copied(Path(visual), copy, clips) for visual in sample.question.visuals]
     question = sample.question.model_copy(update={"id": name, "visuals": tuple(map(str, visuals))})
     answer = sample.answer
     if answer:
-        seen = [_known(visual, path) for visual, path in zip(answer.visuals, visuals, strict=True)]
-        answer = answer.model_copy(update={"visuals": tuple(seen)})
+        copied = [_visual(visual, path) for visual, path in zip(answer.visuals, visuals, strict=True)]
+        answer = answer.model_copy(update={"visuals": tuple(copied)})
     return sample.model_copy(update={"id": name, "question": question, "answer": answer})
 
 
@@ -74,18 +83,18 @@ def _copied(clip: Path, copy: int, clips: Path) -> Path:
     return path
 
 
-def _known(visual: Visual, path: Path) -> Visual:
+def _visual(visual: Visual, path: Path) -> Visual:
     return visual.model_copy(update={"source": str(path), "digest": sha256(path.read_bytes()).hexdigest()})
 
 
 def measure(path: Path, word: str) -> tuple[float, float, int]:
-    """Seconds until the page can be used, and until it is filtered by a word; how many entries it has drawn at first."""
+    """Return seconds until the page is usable, seconds to filter it, and samples drawn at first."""
     with tempfile.TemporaryDirectory() as profile:
-        options = webdriver.ChromeOptions()
+        settings = webdriver.ChromeOptions()
         for flag in (*FLAGS.split(), f"--user-data-dir={profile}"):
-            options.add_argument(flag)
-        options.binary_location = shutil.which("chromium") or ""
-        browser = webdriver.Chrome(options, Service(shutil.which("chromedriver")))
+            settings.add_argument(flag)
+        settings.binary_location = shutil.which("chromium") or ""
+        browser = webdriver.Chrome(settings, Service(shutil.which("chromedriver")))
         try:
             browser.get(path.absolute().as_uri())
             usable = browser.execute_async_script(USABLE)
@@ -96,31 +105,34 @@ def measure(path: Path, word: str) -> tuple[float, float, int]:
 
 
 def main() -> None:
-    """Print what was made, and a line for each round."""
+    """Write the page and print a line for each round."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("runs", nargs="*", type=Path)
-    parser.add_argument("--samples", type=int, default=1400)
-    parser.add_argument("--clips", type=int, default=350, help="about so many different ones")
-    parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--word", default="square", help="what the samples are searched for")
-    asked = parser.parse_args()
+    parser.add_argument("runs", nargs="*", type=Path, help="run folders; default: a small run of the world")
+    parser.add_argument("--samples", type=int, default=1400, help="samples of each run")
+    parser.add_argument("--clips", type=int, default=350, help="approximate number of different clips")
+    parser.add_argument("--rounds", type=int, default=3, help="browsers that open the page")
+    parser.add_argument("--word", default="square", help="search term for the filter")
+    options = parser.parse_args()
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        if not asked.runs:
-            asked.runs = [folder / "small"]
-            run("world", limit=SMALL, profile="tiny", out=asked.runs[0])
-        originals = {visual for sample in samples_in(asked.runs[0]) for visual in sample.question.visuals}
-        clips, grown = folder / "clips", [folder / str(number) / run.name for number, run in enumerate(asked.runs)]
+        if not options.runs:
+            options.runs = [folder / "small"]
+            run("world", limit=SMALL, profile="tiny", out=options.runs[0])
+        originals = {visual for sample in read_samples(options.runs[0]) for visual in sample.question.visuals}
+        clips, grown = folder / "clips", [folder / str(number) / run.name for number, run in enumerate(options.runs)]
         clips.mkdir()
-        for small, large in zip(asked.runs, grown, strict=True):
-            grow(small, large, clips, asked.samples, max(1, round(asked.clips / len(originals))))
+        for small, large in zip(options.runs, grown, strict=True):
+            grow(small, large, clips, options.samples, max(1, round(options.clips / len(originals))))
         start = time.perf_counter()
-        gone = page.write(folder / "page.html", grown)
+        unreadable = page.write(folder / "page.html", grown)
         seconds, size = time.perf_counter() - start, (folder / "page.html").stat().st_size
-        print(f"{len(grown)} runs of {asked.samples} samples about {len(list(clips.iterdir()))} clips ({len(gone)} unread)")
+        print(
+            f"{len(grown)} runs of {options.samples} samples about {len(list(clips.iterdir()))} clips "
+            f"({len(unreadable)} unreadable)"
+        )
         print(f"written in {seconds:.1f} s, {size / 1e6:.1f} MB")
-        for number in range(asked.rounds):
-            usable, filtered, drawn = measure(folder / "page.html", asked.word)
+        for number in range(options.rounds):
+            usable, filtered, drawn = measure(folder / "page.html", options.word)
             print(
                 f"round {number + 1}: usable after {usable:.2f} s, {drawn} samples drawn; filtered in {filtered:.2f} s",
                 flush=True,

@@ -1,36 +1,51 @@
-"""Models that chat about text and pictures: one protocol, a backend in this process, one for servers, and the roles they play."""
+"""Chat models: one protocol, two backends, and the roles that the models of a profile play.
+
+`chat` defines the protocol. `TransformersModel` runs a model in this process, `OpenAIModel` talks
+to a server, `vllm/` starts such servers. `Roles` are the connected models of a profile.
+"""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from espresso.models.chat import ChatModel, Completion, Conversation, Message, Picture, TokenCount
+from espresso.models.chat import (
+    ChatModel,
+    Completion,
+    Conversation,
+    GenerateConfig,
+    GenerateOptions,
+    Message,
+    Picture,
+    TokenCount,
+)
 from espresso.models.context import fit_frames
 from espresso.models.roles import Roles, connect
-from espresso.models.transformers_model import LocalModel
+from espresso.models.transformers_model import TransformersModel
 
 if TYPE_CHECKING:
-    from espresso.models.openai_client import ServerModel
+    from espresso.models.openai_client import OpenAIModel
 
 __all__ = [
     "ChatModel",
     "Completion",
     "Conversation",
-    "LocalModel",
+    "GenerateConfig",
+    "GenerateOptions",
     "Message",
+    "OpenAIModel",
     "Picture",
     "Roles",
-    "ServerModel",
     "TokenCount",
+    "TransformersModel",
     "connect",
     "fit_frames",
 ]
 
 
 def __getattr__(name: str) -> Any:
-    """Import the server backend when it is asked for: the OpenAI SDK takes a second, which a local model need not wait."""
-    if name == "ServerModel":
-        from espresso.models.openai_client import ServerModel  # noqa: PLC0415
+    """Import the OpenAI backend at its first use: the OpenAI SDK takes a second to import."""
+    if name == "OpenAIModel":
+        from espresso.models.openai_client import OpenAIModel  # noqa: PLC0415
 
-        return ServerModel
+        return OpenAIModel
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

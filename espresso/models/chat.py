@@ -1,40 +1,43 @@
-"""What a chat model is: messages of text and pictures in, a completion out, the same for every backend."""
+"""The protocol of all chat models: messages of text and pictures in, a completion out."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Literal, Protocol
+from typing import Literal, Protocol, TypedDict, Unpack
 
 import numpy as np
-from pydantic import BaseModel
+from pydantic import BaseModel, ValidationError
 
 from espresso.media import data_url
 
 
 @dataclass(frozen=True, eq=False)
 class Picture:
-    """One picture in a message: (height, width, 3) uint8 RGB."""
+    """One picture in a message."""
 
     pixels: np.ndarray
+    """Shape (height, width, 3), uint8 RGB."""
 
     @cached_property
     def url(self) -> str:
-        """As a `data:` URL: encoded once, however often it is sent."""
+        """The picture as a `data:` URL, encoded once however often it is sent."""
         return data_url(self.pixels)
 
 
 @dataclass(frozen=True)
 class Message:
-    """One turn. content: text and pictures in reading order."""
+    """One turn of a conversation."""
 
     role: Literal["system", "user", "assistant"]
+
     content: tuple[str | Picture, ...]
+    """Text and pictures in reading order."""
 
     @property
     def pictures(self) -> int:
-        """How many pictures the turn holds."""
+        """Number of pictures in the turn."""
         return sum(isinstance(part, Picture) for part in self.content)
 
 
@@ -43,79 +46,127 @@ Conversation = Sequence[Message]
 
 @dataclass(frozen=True)
 class TokenCount:
-    """Size of a prompt. total includes visual."""
+    """Size of a prompt in tokens."""
 
     total: int
+    """All tokens, visual tokens included."""
+
     visual: int
+    """Tokens of the pictures."""
 
 
 @dataclass(frozen=True)
 class Completion:
-    """A model's reply.
-
-    text: what it said; the chosen string where `choices` were given. parsed: the validated object where a `schema` was given, or
-    None if what came back does not fit it (then `text` holds what came). logprobs: choice -> natural log of its probability
-    among the choices, summing to one; empty where a server does not tell. confidence: the choice's probability, or the geometric
-    mean of the token probabilities; None where a server does not tell. requests: a server's names for what it was asked, as its
-    log has them.
-    """
+    """A model's reply to one conversation."""
 
     text: str
+    """The reply; the chosen string if the request had `choices`."""
+
     parsed: BaseModel | None = None
+    """The validated object if the request had a `schema`; None if the reply does not match it."""
+
     logprobs: dict[str, float] = field(default_factory=dict)
+    """Choice -> natural log of its probability among the choices; empty if unknown."""
+
     confidence: float | None = None
+    """Probability of the choice, or geometric mean of the token probabilities; None if unknown."""
+
     tokens_in: int = 0
+    """Prompt tokens, visual tokens included."""
+
     tokens_out: int = 0
+    """Reply tokens, the end of the turn included."""
+
     tokens_visual: int = 0
+    """Tokens of the pictures; an upper estimate for a server."""
+
     requests: tuple[str, ...] = ()
+    """The server's ids of the requests, as in its log."""
+
+
+class GenerateOptions(TypedDict, total=False):
+    """Keyword arguments of `ChatModel.chat` and `ChatModel.chat_many`; all are optional."""
+
+    choices: Sequence[str] | None
+    """The reply is exactly one of these strings, the most probable one."""
+
+    schema: type[BaseModel] | None
+    """The reply is JSON of this model."""
+
+    adapter: str | None
+    """Name of the LoRA adapter to use; None is the base model."""
+
+    max_tokens: int
+    """Upper bound on the length of the reply, in tokens."""
+
+    temperature: float
+    """0 is greedy decoding. Has no effect on `choices`."""
+
+    seed: int | None
+    """Seed for sampling; None samples differently each time."""
+
+
+@dataclass(frozen=True)
+class GenerateConfig:
+    """`GenerateOptions` with defaults. Hashable: requests with equal configs can share a batch."""
+
+    choices: Sequence[str] | None = None
+    schema: type[BaseModel] | None = None
+    adapter: str | None = None
+
+    max_tokens: int = 256
+    """Long enough for the evidence of a few frames."""
+
+    temperature: float = 0.0
+    seed: int | None = None
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "choices", tuple(self.choices) if self.choices else None)
 
 
 class ChatModel(Protocol):
-    """A model that chats. `name` is for traces and cache keys; `context_length` is in tokens, prompt and reply together."""
+    """A model that chats. It can be used from several threads and event loops at once."""
 
     name: str
+    """Identifies the model and its weights, in traces and cache keys."""
 
     @property
     def context_length(self) -> int:
-        """Tokens, prompt and reply together."""
+        """Limit for prompt and reply together, in tokens."""
         ...
 
-    async def chat(
-        self,
-        messages: Conversation,
-        *,
-        choices: Sequence[str] | None = None,
-        schema: type[BaseModel] | None = None,
-        adapter: str | None = None,
-        max_tokens: int = 256,
-        temperature: float = 0.0,
-        seed: int | None = None,
-    ) -> Completion:
+    async def chat(self, messages: Conversation, **options: Unpack[GenerateOptions]) -> Completion:
         """Reply to one conversation.
 
-        choices: the reply is exactly one of these, scored by log-probability. schema: the reply is JSON of this model.
-        adapter: the LoRA adapter to use, by name; None is the base. Raises ModelError where no reply can be had.
+        Raises:
+            ModelError: the model cannot be loaded or reached, or cannot fulfil the request.
         """
         ...
 
-    async def chat_many(
-        self,
-        conversations: Sequence[Conversation],
-        *,
-        choices: Sequence[str] | None = None,
-        schema: type[BaseModel] | None = None,
-        adapter: str | None = None,
-        max_tokens: int = 256,
-        temperature: float = 0.0,
-        seed: int | None = None,
-    ) -> list[Completion]:
-        """Reply to many conversations, in order; batched or concurrent, whichever the backend is good at."""
+    async def chat_many(self, conversations: Sequence[Conversation], **options: Unpack[GenerateOptions]) -> list[Completion]:
+        """Reply to many conversations, in order; batched or concurrent, depending on the backend.
+
+        Raises:
+            ModelError: one of the replies failed.
+        """
         ...
 
     def count_tokens(self, messages: Conversation) -> TokenCount:
-        """How long a prompt is, before it is sent; exact in process, an upper estimate for a server."""
+        """Return the size of a prompt: exact in this process, an upper estimate for a server."""
         ...
 
-    async def aclose(self) -> None:
-        """Give back connections and memory."""
+    async def disconnect(self) -> None:
+        """Close the connections of the running event loop; the next request opens new ones."""
         ...
+
+    def close(self) -> None:
+        """Free the weights and the worker threads. A closed model cannot be used again."""
+        ...
+
+
+def parse_reply(schema: type[BaseModel], text: str) -> BaseModel | None:
+    """Return the validated object, or None if the text is not JSON of the schema."""
+    try:
+        return schema.model_validate_json(text)
+    except ValidationError:
+        return None

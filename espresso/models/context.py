@@ -1,4 +1,4 @@
-"""The token budget: what does not fit a model's context is thinned before it is sent, never refused by a server."""
+"""Fit a prompt to the context of a model by leaving out frames before it is sent."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from typing import TypeVar
 
 from espresso.errors import ModelError
+from espresso.media import evenly_spaced
 from espresso.models.chat import ChatModel, Conversation
 
 F = TypeVar("F")
@@ -14,35 +15,39 @@ F = TypeVar("F")
 def fit_frames(
     render: Callable[[Sequence[F]], Conversation], frames: Sequence[F], model: ChatModel, max_tokens: int
 ) -> tuple[list[F], Conversation, str | None]:
-    """Keep as many frames, evenly spread, as fit the model's context together with a reply of `max_tokens`.
+    """Keep as many evenly spaced frames as fit the model's context together with the reply.
 
-    render: the conversation about some of the frames (or captions: anything that can be left out). Returns the frames kept, their
-    conversation, and a note for the trace where frames were left out. Raises ModelError if not even the question alone fits.
+    Args:
+        render: makes the conversation about some of the frames.
+        frames: the frames, or anything else that can be left out, such as captions.
+        model: counts the tokens of the conversation.
+        max_tokens: length of the reply.
+
+    Returns:
+        The frames kept, their conversation, and a note for the trace if frames were left out.
+
+    Raises:
+        ModelError: the question does not fit even without frames.
     """
-    room = model.context_length - max_tokens
+    limit = model.context_length - max_tokens
 
     def conversation(count: int) -> Conversation | None:
-        messages = render(_spread(frames, count))
-        return messages if model.count_tokens(messages).total <= room else None
+        messages = render(evenly_spaced(frames, count))
+        return messages if model.count_tokens(messages).total <= limit else None
 
-    if whole := conversation(len(frames)):
-        return list(frames), whole, None
-    fitting, over, best = -1, len(frames), None
-    while over - fitting > 1:
-        middle = (fitting + over) // 2
-        if messages := conversation(middle):
-            fitting, best = middle, messages
+    if messages := conversation(len(frames)):
+        return list(frames), messages, None
+    fits, too_many, best = -1, len(frames), None
+    while too_many - fits > 1:
+        count = (fits + too_many) // 2
+        if messages := conversation(count):
+            fits, best = count, messages
         else:
-            over = middle
+            too_many = count
     if best is None:
         raise ModelError(
-            f"{model.name}: the question alone, with a reply of {max_tokens} tokens, is over its context of "
+            f"{model.name}: the question alone, with a reply of {max_tokens} tokens, exceeds its context of "
             f"{model.context_length} tokens. Ask a shorter question."
         )
-    note = f"{fitting} of {len(frames)} frames fit the context of {model.context_length} tokens; the others were left out evenly"
-    return _spread(frames, fitting), best, note
-
-
-def _spread(frames: Sequence[F], count: int) -> list[F]:
-    """Take the middles of `count` equal stretches."""
-    return [frames[int((place + 0.5) * len(frames) / count)] for place in range(count)]
+    note = f"only {fits} of {len(frames)} frames fit the context of {model.context_length} tokens; kept evenly spaced ones"
+    return evenly_spaced(frames, fits), best, note

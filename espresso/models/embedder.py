@@ -1,11 +1,13 @@
-"""Sentences as vectors: which of several texts means most nearly the same as another (VideoEspresso embeds with BGE-M3)."""
+"""Sentence embeddings, to find the text closest in meaning (VideoEspresso embeds with BGE-M3)."""
 
 from __future__ import annotations
 
 import asyncio
+import logging
 import os
 import threading
 from collections.abc import Sequence
+from pickle import UnpicklingError
 from typing import Any, Protocol
 
 import numpy as np
@@ -15,87 +17,141 @@ from espresso.models.hub import fetch
 from espresso.profiles import LocalEmbedder, ServerEmbedder
 from espresso.profiles.weights import identity
 
+log = logging.getLogger(__name__)
+
 
 class Embedder(Protocol):
-    """Texts to vectors. `name` tells its weights apart."""
+    """Maps texts to vectors."""
 
     name: str
+    """Identifies the model and its weights."""
+
+    async def load(self) -> None:
+        """Check that `embed` works, so that an error appears before a run starts.
+
+        A local model is loaded; a server embeds one word.
+
+        Raises:
+            ModelError: the model cannot be loaded or reached.
+            ProfileError: the API key is not set in the environment.
+        """
+        ...
 
     async def embed(self, texts: Sequence[str]) -> np.ndarray:
-        """(n, d) float32, each row of length one, so that a product of two is their cosine. Raises ModelError."""
+        """Return unit vectors, shape (len(texts), dimensions), float32: dot products are cosines.
+
+        Raises:
+            ModelError: the model cannot be loaded or reached.
+        """
+        ...
+
+    def close(self) -> None:
+        """Free the weights; the next use loads them again."""
         ...
 
 
-def embedding(role: LocalEmbedder | ServerEmbedder) -> Embedder:
-    """Bring a profile's embedder to hand; nothing is loaded or asked before it is used."""
-    return InProcess(role) if isinstance(role, LocalEmbedder) else Served(role)
+def make_embedder(role: LocalEmbedder | ServerEmbedder) -> Embedder:
+    """Create a profile's embedder. Nothing is loaded or contacted before the first use."""
+    return TransformersEmbedder(role) if isinstance(role, LocalEmbedder) else OpenAIEmbedder(role)
 
 
-class InProcess:
-    """A transformers model in this process, loaded at its first use."""
+class TransformersEmbedder:
+    """A model of the transformers library in this process, loaded at the first use."""
 
     def __init__(self, role: LocalEmbedder) -> None:
         self.name = identity(role.model)
         self._role = role
         self._loaded: tuple[Any, Any] | None = None
-        self._one_at_a_time = threading.Lock()
+        self._lock = threading.Lock()
+
+    async def load(self) -> None:
+        """Load the model; see `Embedder.load`."""
+        await asyncio.to_thread(self._load)
 
     async def embed(self, texts: Sequence[str]) -> np.ndarray:
-        """See `Embedder`."""
+        """Return unit vectors; see `Embedder.embed`."""
         return await asyncio.to_thread(self._embed, list(texts))
+
+    def close(self) -> None:
+        """Free the weights; the next use loads them again."""
+        self._loaded = None
 
     def _embed(self, texts: list[str]) -> np.ndarray:
         import torch  # noqa: PLC0415 - takes seconds
         from torch.nn.functional import normalize  # noqa: PLC0415
 
-        with self._one_at_a_time, torch.inference_mode():
-            tokens, model = self._model()
-            read = tokens(texts, padding=True, truncation=True, return_tensors="pt")
-            hidden = model(**read).last_hidden_state
+        tokenizer, model = self._load()
+        with torch.inference_mode():
+            inputs = tokenizer(texts, padding=True, truncation=True, return_tensors="pt")
+            hidden = model(**inputs).last_hidden_state
             if self._role.pooling == "first":
                 pooled = hidden[:, 0]
             else:
-                there = read["attention_mask"].unsqueeze(-1)
-                pooled = (hidden * there).sum(1) / there.sum(1)
+                mask = inputs["attention_mask"].unsqueeze(-1)
+                pooled = (hidden * mask).sum(1) / mask.sum(1)
             vectors: np.ndarray = normalize(pooled.float()).numpy()
             return vectors
 
-    def _model(self) -> tuple[Any, Any]:
-        if self._loaded is None:
-            folder = fetch(self._role.model, self._role.download)
-            from transformers import AutoModel, AutoTokenizer  # noqa: PLC0415 - takes seconds
+    def _load(self) -> tuple[Any, Any]:
+        """Return tokenizer and model; the first call loads them."""
+        with self._lock:
+            if self._loaded is None:
+                self._loaded = self._read()
+            return self._loaded
 
-            from espresso.models.transformers_model import LOADING  # noqa: PLC0415
+    def _read(self) -> tuple[Any, Any]:
+        folder = fetch(self._role.model, self._role.download)
+        from transformers import AutoModel, AutoTokenizer  # noqa: PLC0415 - takes seconds
 
-            try:
-                with LOADING:
-                    tokens = AutoTokenizer.from_pretrained(folder, padding_side="right")
-                    self._loaded = tokens, AutoModel.from_pretrained(folder).eval()
-            except (OSError, ValueError) as error:
-                reason = str(error).splitlines()[0]
-                raise ModelError(f"{self._role.model}: this embedder cannot be loaded ({reason}).") from error
-        return self._loaded
+        from espresso.models.transformers_model import LOADING  # noqa: PLC0415
+
+        try:
+            with LOADING:
+                tokenizer = AutoTokenizer.from_pretrained(folder, padding_side="right")
+                model = AutoModel.from_pretrained(folder, weights_only=True).eval()
+        except (OSError, ValueError, RuntimeError, ImportError, UnpicklingError) as error:
+            reason = next(iter(str(error).splitlines()), type(error).__name__)
+            raise ModelError(
+                f"{self._role.model}: cannot load this embedder ({reason}). "
+                "Name another model in [embedder] of the profile, such as BAAI/bge-small-en-v1.5."
+            ) from error
+        log.info("loaded the embedder %s", self.name)
+        return tokenizer, model
 
 
-class Served:
-    """An OpenAI-compatible service of embeddings."""
+class OpenAIEmbedder:
+    """A model behind an OpenAI-compatible server. Each request opens its own connection."""
 
     def __init__(self, role: ServerEmbedder) -> None:
         self.name = role.model
         self._role = role
 
+    async def load(self) -> None:
+        """Embed one word; see `Embedder.load`."""
+        await self.embed(["word"])
+
     async def embed(self, texts: Sequence[str]) -> np.ndarray:
-        """See `Embedder`. Raises ProfileError where its key is not set."""
+        """Return unit vectors; see `Embedder.embed`.
+
+        Raises:
+            ProfileError: the API key is not set in the environment.
+        """
         import openai  # noqa: PLC0415 - takes a second
 
         key = os.environ.get(self._role.api_key_env) if self._role.api_key_env else "none"
         if not key:
-            raise ProfileError(f"{self.name} needs a key. Put it into the environment as {self._role.api_key_env}.")
+            raise ProfileError(f"{self.name} needs an API key. Set the environment variable {self._role.api_key_env}.")
         try:
             async with openai.AsyncOpenAI(base_url=self._role.base_url, api_key=key) as client:
                 reply = await client.embeddings.create(model=self.name, input=list(texts), encoding_format="float")
         except openai.OpenAIError as error:
             reason = " ".join(str(error).split())[:200]
-            raise ModelError(f"{self._role.base_url}: {self.name} gave no embeddings ({reason}).") from error
+            raise ModelError(
+                f"{self._role.base_url}: the request for embeddings of {self.name} failed ({reason}). "
+                "Correct [embedder] in the profile, or start its server."
+            ) from error
         vectors = np.array([each.embedding for each in reply.data], np.float32)
         return vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
+
+    def close(self) -> None:
+        """Do nothing: no connection outlives its request."""

@@ -1,6 +1,7 @@
-"""A model of the transformers library in this process: generates and scores batches. It blocks: see `local`.
+"""A loaded model of the transformers library: generate replies and score choices in batches.
 
-The conformance tests hold Qwen2-VL, Qwen2.5-VL, Qwen3-VL, InternVL, LLaVA-OneVision and SmolVLM to it.
+All calls block; `transformers_model` runs them in a worker thread. Supported vision families:
+Qwen2-VL, Qwen2.5-VL, Qwen3-VL, InternVL, LLaVA-OneVision and SmolVLM.
 """
 
 from __future__ import annotations
@@ -12,7 +13,6 @@ from typing import Any
 
 import numpy as np
 import torch
-from pydantic import BaseModel, ValidationError
 from transformers import (
     AutoConfig,
     AutoModelForCausalLM,
@@ -23,142 +23,159 @@ from transformers import (
 from transformers.models.auto.modeling_auto import MODEL_FOR_IMAGE_TEXT_TO_TEXT_MAPPING
 from transformers.utils import logging as transformers_logging
 
-from espresso.models.chat import Completion, Conversation
-from espresso.models.decoding import Chooser, JsonWriter
+from espresso.models.chat import Completion, Conversation, GenerateConfig, parse_reply
+from espresso.models.decoding import JsonConstraint, TokenSampler
 from espresso.models.device import best_dtype
-from espresso.models.processor import Reader
+from espresso.models.processor import ChatProcessor
 
 
 class Engine:
-    """One loaded model with its reader and its adapters.
+    """One loaded model with its processor and its adapters.
 
-    source: a folder. adapters: name -> folder. Raises OSError or ValueError where something cannot be loaded.
+    Args:
+        source: folder of the model.
+        adapters: name -> folder of a LoRA adapter.
+        image_options: keyword arguments of the image processor, see `ChatProcessor`.
+
+    Raises:
+        OSError, ValueError: a file is missing or does not match the model.
     """
 
-    def __init__(self, source: str, adapters: Mapping[str, str]):
+    vision: bool
+    """Whether the model takes pictures."""
+
+    context_length: int
+    """Limit for prompt and reply together, in tokens."""
+
+    eos_ids: list[int]
+    """Tokens that end a reply."""
+
+    def __init__(self, source: str, adapters: Mapping[str, str], image_options: Mapping[str, Any] | None = None):
         config = AutoConfig.from_pretrained(source)
-        self.sees = type(config) in MODEL_FOR_IMAGE_TEXT_TO_TEXT_MAPPING
-        auto = AutoModelForImageTextToText if self.sees else AutoModelForCausalLM
+        self.vision = type(config) in MODEL_FOR_IMAGE_TEXT_TO_TEXT_MAPPING
+        auto = AutoModelForImageTextToText if self.vision else AutoModelForCausalLM
         self.device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-        self.reader = Reader(source, sees=self.sees)
-        with _quiet():
+        self.processor = ChatProcessor(source, vision=self.vision, image_options=image_options)
+        with _no_progress_bars():
             model: Any = auto.from_pretrained(source, dtype=best_dtype())
-        self.model = self._bare = model.to(self.device).eval()
-        self.ends = _ends(self.model.generation_config.eos_token_id, self.reader.tokenizer.eos_token_id)
-        # A published generation config holds sampling habits (repetition penalty, top-k): ours are given with each request.
-        self.model.generation_config = GenerationConfig(eos_token_id=self.ends, pad_token_id=self.reader.tokenizer.pad_token_id)
+        self.model = self._base = model.to(self.device).eval()
+        self.eos_ids = _eos_ids(self.model.generation_config.eos_token_id, self.processor.tokenizer.eos_token_id)
+        # Published generation configs set repetition penalty or top-k; requests set their options.
+        self.model.generation_config = GenerationConfig(
+            eos_token_id=self.eos_ids, pad_token_id=self.processor.tokenizer.pad_token_id
+        )
         text_config = config.get_text_config()
-        self.context_length: int = text_config.max_position_embeddings
+        self.context_length = text_config.max_position_embeddings
         self.vocab_size: int = text_config.vocab_size
-        self._adapted = False
+        self._has_adapters = False
         for name, folder in adapters.items():
             self._add_adapter(name, folder)
 
     def _add_adapter(self, name: str, source: str) -> None:
-        from peft import PeftModel  # noqa: PLC0415 - takes a second, which a bare model need not wait
+        from peft import PeftModel  # noqa: PLC0415 - takes a second, which a model without adapters does not need
 
         try:
-            if self._adapted:
+            if self._has_adapters:
                 self.model.load_adapter(source, adapter_name=name)
             else:
                 self.model = PeftModel.from_pretrained(self.model, source, adapter_name=name).eval()
-        except RuntimeError as error:  # PyTorch's, over two lines or two hundred
+        except RuntimeError as error:  # PyTorch lists every mismatching weight; the first line is enough
             raise ValueError(f"the adapter {source} was made for another model: {str(error).splitlines()[0]}") from error
-        self._adapted = True
+        self._has_adapters = True
 
     @cached_property
-    def _writer(self) -> JsonWriter:
-        return JsonWriter(self.reader.tokenizer, self.vocab_size, self.ends)
+    def _json_constraint(self) -> JsonConstraint:
+        return JsonConstraint(self.processor.tokenizer, self.vocab_size, self.eos_ids)
 
-    def generate(
-        self,
-        prompts: Sequence[str],
-        conversations: Sequence[Conversation],
-        *,
-        schema: type[BaseModel] | None,
-        adapter: str | None,
-        max_tokens: int,
-        temperature: float,
-        seed: int | None,
-    ) -> list[Completion]:
-        """Reply to a batch."""
-        inputs = self.reader.prepare(prompts, conversations)
-        chooser = Chooser(
-            len(prompts),
-            self.ends,
-            max_tokens=max_tokens,
-            temperature=temperature,
-            seed=seed,
-            writer=self._writer if schema else None,
-            schema=schema,
-        )
-        with torch.inference_mode(), self._wearing(adapter):
-            tokens = self.model.generate(**self._on_device(inputs), logits_processor=[chooser], max_new_tokens=max_tokens)
-        chooser.hear(tokens)
+    def generate(self, prompts: Sequence[str], conversations: Sequence[Conversation], config: GenerateConfig) -> list[Completion]:
+        """Generate a reply to each conversation of a batch.
+
+        Args:
+            prompts: the conversations as rendered by `ChatProcessor.render`.
+            conversations: supply the pictures.
+            config: everything but `choices` is used; see `score`.
+        """
+        inputs = self.processor.prepare(prompts, conversations)
+        sampler = TokenSampler(len(prompts), self.eos_ids, config, self._json_constraint if config.schema else None)
+        with torch.inference_mode(), self._use_adapter(config.adapter):
+            tokens = self.model.generate(**self._on_device(inputs), logits_processor=[sampler], max_new_tokens=config.max_tokens)
+        sampler.update(tokens)
         replies = tokens[:, inputs["input_ids"].shape[1] :]
-        texts = [text.strip() for text in self.reader.tokenizer.batch_decode(replies, skip_special_tokens=True)]
+        texts = [text.strip() for text in self.processor.tokenizer.batch_decode(replies, skip_special_tokens=True)]
         return [
             Completion(
                 text=text,
-                parsed=_parse(schema, text) if schema else None,
-                confidence=chooser.confidence(row),
-                tokens_out=chooser.tokens[row],
+                parsed=parse_reply(config.schema, text) if config.schema else None,
+                confidence=sampler.confidence(row),
+                tokens_out=sampler.tokens[row],
             )
             for row, text in enumerate(texts)
         ]
 
     def score(
-        self, prompts: Sequence[str], conversations: Sequence[Conversation], *, choices: Sequence[str], adapter: str | None
+        self,
+        prompts: Sequence[str],
+        conversations: Sequence[Conversation],
+        choices: Sequence[str],
+        adapter: str | None = None,
     ) -> list[Completion]:
-        """Choose for each prompt among strings by log-probability.
+        """Choose the most probable of several replies to each conversation.
 
-        Where every choice is one token, that token's probability after the prompt decides. Otherwise each choice is scored with
-        the end of its turn, so that "red" does not win over "red ball" by being its beginning; prompt and pictures are read
-        once for all choices.
+        If every choice is one token, the probability of that token decides. Otherwise each choice
+        is scored with the end of its turn, so that "red" does not win over "red ball" as its
+        prefix. Prompts and pictures are prefilled once for all choices.
         """
-        continuations = [self.reader.encode(self.reader.lead + choice) for choice in choices]
+        continuations = [self.processor.encode(self.processor.reply_prefix + choice) for choice in choices]
         if any(len(tokens) > 1 for tokens in continuations):
-            continuations = [[*tokens, self.ends[0]] for tokens in continuations]
-        several = len(continuations[0]) > 1
-        prepared = self._on_device(self.reader.prepare(prompts, conversations))
-        with torch.inference_mode(), self._wearing(adapter):
-            read = self.model(**prepared, logits_to_keep=1, use_cache=several)
-            scores = read.logits[:, -1].float().log_softmax(-1)[:, [tokens[0] for tokens in continuations]]
-            if several:
-                scores = scores + self._rest(prepared, read.past_key_values, continuations)
+            continuations = [[*tokens, self.eos_ids[0]] for tokens in continuations]
+        longer = len(continuations[0]) > 1
+        inputs = self._on_device(self.processor.prepare(prompts, conversations))
+        with torch.inference_mode(), self._use_adapter(adapter):
+            prefill = self.model(**inputs, logits_to_keep=1, use_cache=longer)
+            scores = prefill.logits[:, -1].float().log_softmax(-1)[:, [tokens[0] for tokens in continuations]]
+            if longer:
+                scores = scores + self._score_rest(inputs, prefill.past_key_values, continuations)
         return [_chosen(choices, row, len(continuations[int(np.argmax(row))])) for row in scores.log_softmax(-1).cpu().tolist()]
 
-    def _rest(self, prepared: Mapping[str, torch.Tensor], read: Cache, continuations: Sequence[Sequence[int]]) -> torch.Tensor:
-        """Log-probabilities, (prompts, choices), of the choices' tokens after their first. read: the cache of the prompts."""
-        said, mask = self.reader.padded([tokens[:-1] for tokens in continuations])
-        wanted, counted = self.reader.padded([tokens[1:] for tokens in continuations])
-        read.batch_repeat_interleave(len(continuations))
-        prompts = prepared["attention_mask"].repeat_interleave(len(continuations), 0)
-        rows, longest = len(prepared["attention_mask"]), said.shape[1]
-        logits = self.model(
-            input_ids=said.repeat(rows, 1).to(self.device),
-            attention_mask=torch.cat([prompts, mask.repeat(rows, 1).to(prompts)], 1),
-            past_key_values=read,
-            **self._positions(prepared, len(continuations), longest),
-        ).logits
-        logprobs = logits.float().log_softmax(-1).gather(-1, wanted.repeat(rows, 1).to(self.device)[..., None])[..., 0]
-        return (logprobs * counted.repeat(rows, 1).to(logprobs)).sum(-1).unflatten(0, (rows, len(continuations)))
+    def _score_rest(
+        self, inputs: Mapping[str, torch.Tensor], cache: Cache, continuations: Sequence[Sequence[int]]
+    ) -> torch.Tensor:
+        """Return log-probabilities of the choices after their first token, (prompts, choices).
 
-    def _positions(self, prepared: Mapping[str, torch.Tensor], choices: int, longest: int) -> dict[str, torch.Tensor]:
-        """Where the choices' tokens stand, for the models that count a picture's tokens by rows and columns (Qwen-VL).
-
-        Others count on by themselves, and so do these where there is no picture.
+        Args:
+            inputs: the prompts, as they were prefilled.
+            cache: keys and values of the prompts.
+            continuations: tokens of each choice.
         """
-        deltas = getattr(self._bare.base_model, "rope_deltas", None)
+        ids, mask = self.processor.pad_replies([tokens[:-1] for tokens in continuations])
+        targets, target_mask = self.processor.pad_replies([tokens[1:] for tokens in continuations])
+        cache.batch_repeat_interleave(len(continuations))
+        prompts = inputs["attention_mask"].repeat_interleave(len(continuations), 0)
+        rows, longest = len(inputs["attention_mask"]), ids.shape[1]
+        logits = self.model(
+            input_ids=ids.repeat(rows, 1).to(self.device),
+            attention_mask=torch.cat([prompts, mask.repeat(rows, 1).to(prompts)], 1),
+            past_key_values=cache,
+            **self._position_ids(inputs, len(continuations), longest),
+        ).logits
+        logprobs = logits.float().log_softmax(-1).gather(-1, targets.repeat(rows, 1).to(self.device)[..., None])[..., 0]
+        return (logprobs * target_mask.repeat(rows, 1).to(logprobs)).sum(-1).unflatten(0, (rows, len(continuations)))
+
+    def _position_ids(self, inputs: Mapping[str, torch.Tensor], choices: int, longest: int) -> dict[str, torch.Tensor]:
+        """Return positions of the choices' tokens for models with multimodal RoPE (Qwen-VL).
+
+        Other models derive positions from the attention mask, and so do these without a picture.
+        """
+        deltas = getattr(self._base.base_model, "rope_deltas", None)
         if deltas is None:
             return {}
-        prompts = prepared["attention_mask"]
-        if "image_grid_thw" in prepared:
-            first = prompts.sum(-1, keepdim=True) + deltas.to(prompts)
+        mask = inputs["attention_mask"]
+        if "image_grid_thw" in inputs:
+            first = mask.sum(-1, keepdim=True) + deltas.to(mask)
         else:
-            first = torch.full((len(prompts), 1), prompts.shape[1], device=self.device)
-        places = (first + torch.arange(longest, device=self.device)).repeat_interleave(choices, 0)
-        return {"position_ids": places.expand(3, -1, -1)}
+            first = torch.full((len(mask), 1), mask.shape[1], device=self.device)
+        positions = (first + torch.arange(longest, device=self.device)).repeat_interleave(choices, 0)
+        return {"position_ids": positions.expand(3, -1, -1)}
 
     def _on_device(self, inputs: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
         dtype = self.model.dtype
@@ -167,9 +184,9 @@ class Engine:
             for name, value in inputs.items()
         }
 
-    def _wearing(self, adapter: str | None) -> AbstractContextManager[Any]:
-        """Switch to an adapter, or to the bare base."""
-        if not self._adapted:
+    def _use_adapter(self, adapter: str | None) -> AbstractContextManager[Any]:
+        """Switch to an adapter, or to the base model."""
+        if not self._has_adapters:
             return nullcontext()
         if adapter is None:
             return self.model.disable_adapter()
@@ -177,17 +194,10 @@ class Engine:
         return nullcontext()
 
 
-def _ends(*ids: int | list[int] | None) -> list[int]:
-    """Join the tokens that end a turn, the model's own first, each once."""
+def _eos_ids(*ids: int | list[int] | None) -> list[int]:
+    """Join the tokens that end a turn, without duplicates, in order."""
     flat = [token for each in ids if each is not None for token in (each if isinstance(each, list) else [each])]
     return list(dict.fromkeys(flat))
-
-
-def _parse(schema: type[BaseModel], text: str) -> BaseModel | None:
-    try:
-        return schema.model_validate_json(text)
-    except ValidationError:
-        return None
 
 
 def _chosen(choices: Sequence[str], logprobs: Sequence[float], tokens_out: int) -> Completion:
@@ -201,8 +211,8 @@ def _chosen(choices: Sequence[str], logprobs: Sequence[float], tokens_out: int) 
 
 
 @contextmanager
-def _quiet() -> Iterator[None]:
-    """Keep transformers' progress bars off the screen while weights load."""
+def _no_progress_bars() -> Iterator[None]:
+    """Hide the progress bars of transformers while weights load."""
     transformers_logging.disable_progress_bar()
     try:
         yield

@@ -1,8 +1,9 @@
-"""What a model computes, from its config alone: operations of the vision tower, the projector and the language model.
+"""Count the operations of a model from its config: vision encoder, projector, language model.
 
-A multiplication and an addition count as two operations, as torch's FlopCounterMode counts them, against which the tests hold the
-supported families; norms, activations and embeddings are left out, as they are there. Attention counts what is computed, not
-what a causal mask keeps. Many papers, VideoEspresso's Table 1 among them, report multiply-adds: half as many.
+A multiplication and an addition count as two operations, as in torch's FlopCounterMode, which the
+tests compare with for every supported family. Norms, activations and embeddings are left out, as
+they are there. Attention counts all pairs that are computed, including those that a causal mask
+discards. Many papers, VideoEspresso (Table 1) among them, report multiply-adds: half as many.
 """
 
 from __future__ import annotations
@@ -18,127 +19,163 @@ from espresso.errors import ModelError
 from espresso.profiles import LocalRole, Profile
 from espresso.schema import Step
 
-ROLES = {"caption": "captioner", "select": "selector", "evidence": "reasoner", "answer": "reasoner", "judge": "judge"}
-"""Whose work a node of the graph is."""
-
 
 @dataclass(frozen=True)
-class Cost:
-    """Operations of one request, by part. attention is the language model's; the vision tower's own is in vision."""
+class Flops:
+    """Operations of one request by part."""
 
     vision: float = 0.0
+    """Vision encoder, its own attention included."""
+
     projector: float = 0.0
+    """Projection of visual tokens into the language model."""
+
     prefill: float = 0.0
+    """Language model on the prompt, without attention."""
+
     decode: float = 0.0
+    """Language model on the reply, without attention."""
+
     attention: float = 0.0
+    """Attention of the language model, on prompt and reply."""
 
     @property
     def total(self) -> float:
-        """All of them."""
+        """Sum of all parts."""
         return self.vision + self.projector + self.prefill + self.decode + self.attention
 
 
 @dataclass(frozen=True)
-class Tower:
-    """A stack of transformer layers. inner: width of the feed-forward part, which has three matrices where it is gated, else two.
-
-    query, keys: widths of all query heads, and of all key heads, together.
-    """
+class TransformerStack:
+    """A stack of equal transformer layers."""
 
     layers: int
-    width: int
-    inner: int
+
+    hidden_size: int
+
+    intermediate_size: int
+    """Width of the feed-forward part."""
+
     gated: bool
-    query: int
-    keys: int
+    """Whether the feed-forward part has a gate: three matrices instead of two."""
+
+    query_size: int
+    """Width of all query heads together."""
+
+    key_size: int
+    """Width of all key heads together; the value heads have the same."""
 
     @property
-    def per_token(self) -> int:
-        """Multiply-adds of a token, attention to others left out."""
-        attention = 2 * self.width * (self.query + self.keys)
-        return self.layers * (attention + (3 if self.gated else 2) * self.width * self.inner)
+    def macs_per_token(self) -> int:
+        """Multiply-adds per token, without the products of queries, keys and values."""
+        attention = 2 * self.hidden_size * (self.query_size + self.key_size)
+        return self.layers * (attention + (3 if self.gated else 2) * self.hidden_size * self.intermediate_size)
 
-    def attending(self, tokens: float, others: float) -> float:
-        """Multiply-adds of `tokens` that attend to `others` each."""
-        return self.layers * 2 * self.query * tokens * others
+    def attention_macs(self, queries: float, keys: float) -> float:
+        """Return the multiply-adds of `queries` tokens that attend to `keys` tokens each."""
+        return self.layers * 2 * self.query_size * queries * keys
 
 
 @dataclass(frozen=True)
-class Sight:
-    """How a model sees. patch: numbers in a patch of pixels. merged: patches that become one token of the language model.
+class VisionEncoder:
+    """A vision transformer with the projector behind it."""
 
-    extra: tokens of the tower for each picture beside its patches. window: patches that a layer attends to at most, in all layers
-    but `wide` of them; None where all attend to the whole picture. projector: multiply-adds for each token.
-    """
+    stack: TransformerStack
 
-    tower: Tower
-    patch: int
-    merged: int
-    projector: int
-    extra: int = 0
+    patch_size: int
+    """Values in a patch: channels x frames x height x width."""
+
+    merged_patches: int
+    """Patches that become one token of the language model."""
+
+    projector_macs: int
+    """Multiply-adds of the projector per token of the language model."""
+
+    extra_tokens: int = 0
+    """Tokens per picture besides its patches, such as a class token."""
+
     window: int | None = None
-    wide: int = 0
+    """Patches that a token attends to in windowed layers; None if no layer is windowed."""
+
+    full_attention_layers: int = 0
+    """Layers without a window, if there is one."""
+
+    def macs(self, patches: float) -> float:
+        """Return the multiply-adds for one picture, without the projector."""
+        stack, tokens = self.stack, patches + self.extra_tokens
+        attention = stack.attention_macs(tokens, tokens)
+        if self.window:
+            windowed = (stack.layers - self.full_attention_layers) / stack.layers
+            attention = attention * (1 - windowed) + stack.attention_macs(tokens, min(self.window, tokens)) * windowed
+        return patches * self.patch_size * stack.hidden_size + tokens * stack.macs_per_token + attention
 
 
 @dataclass(frozen=True)
-class Model:
-    """A model's sizes, as `read` finds them in its config. sight: None for a model of text alone."""
+class ModelShape:
+    """The sizes of a model that determine its operations."""
 
-    language: Tower
-    vocabulary: int
-    sight: Sight | None
+    language: TransformerStack
 
-    def cost(self, tokens_in: float, tokens_out: float, *, tokens_visual: float = 0, pictures: int = 0) -> Cost:
-        """Count one request: a prompt read at once, of which `tokens_visual` are `pictures`, and a reply of `tokens_out` tokens.
+    vocab_size: int
 
-        Each picture is taken to have as many patches as its tokens were merged from, all pictures alike. The first token of the
-        reply comes with the prompt.
+    vision: VisionEncoder | None
+    """None for a text model."""
+
+    def flops(self, tokens_in: float, tokens_out: float, *, tokens_visual: float = 0, pictures: int = 0) -> Flops:
+        """Count the operations of one request.
+
+        All pictures are assumed to have the same size. The first token of the reply comes with the
+        prefill.
+
+        Args:
+            tokens_in: prompt tokens, visual tokens included.
+            tokens_out: reply tokens.
+            tokens_visual: tokens of all pictures.
+            pictures: number of pictures.
         """
-        language, later = self.language, max(tokens_out - 1, 0.0)
+        language, decoded = self.language, max(tokens_out - 1, 0.0)
         vision = projector = 0.0
-        if self.sight and pictures:
-            vision = pictures * _seen(self.sight, tokens_visual * self.sight.merged / pictures)
-            projector = tokens_visual * self.sight.projector
-        keys = language.attending(tokens_in, tokens_in) + language.attending(later, tokens_in + (later + 1) / 2)
-        return Cost(
+        if self.vision and pictures:
+            vision = pictures * self.vision.macs(tokens_visual * self.vision.merged_patches / pictures)
+            projector = tokens_visual * self.vision.projector_macs
+        attention = language.attention_macs(tokens_in, tokens_in)
+        attention += language.attention_macs(decoded, tokens_in + (decoded + 1) / 2)
+        head = language.hidden_size * self.vocab_size
+        return Flops(
             vision=2.0 * vision,
             projector=2.0 * projector,
-            prefill=2.0 * (tokens_in * language.per_token + language.width * self.vocabulary),
-            decode=2.0 * later * (language.per_token + language.width * self.vocabulary),
-            attention=2.0 * keys,
+            prefill=2.0 * (tokens_in * language.macs_per_token + head),
+            decode=2.0 * decoded * (language.macs_per_token + head),
+            attention=2.0 * attention,
         )
 
 
-def _seen(sight: Sight, patches: float) -> float:
-    """Multiply-adds for one picture of so many patches."""
-    tower, tokens = sight.tower, patches + sight.extra
-    attending = tower.attending(tokens, tokens)
-    if sight.window:
-        narrow = (tower.layers - sight.wide) / tower.layers
-        attending = attending * (1 - narrow) + tower.attending(tokens, min(sight.window, tokens)) * narrow
-    return patches * sight.patch * tower.width + tokens * tower.per_token + attending
+def model_shape(config: Mapping[str, Any]) -> ModelShape:
+    """Return the sizes of a model.
 
+    Args:
+        config: content of its `config.json`.
 
-def read(config: Mapping[str, Any]) -> Model:
-    """Find the sizes in a model's `config.json`. Raises ModelError for a family whose pictures it cannot count."""
+    Raises:
+        ModelError: the vision encoder is of an unknown family.
+    """
     text = config.get("text_config") or config
     width = text["hidden_size"]
     head = text.get("head_dim") or width // text["num_attention_heads"]
-    keys = text.get("num_key_value_heads") or text["num_attention_heads"]
-    language = Tower(
+    key_heads = text.get("num_key_value_heads") or text["num_attention_heads"]
+    language = TransformerStack(
         layers=text["num_hidden_layers"],
-        width=width,
-        inner=text["intermediate_size"],
+        hidden_size=width,
+        intermediate_size=text["intermediate_size"],
         gated=True,
-        query=head * text["num_attention_heads"],
-        keys=head * keys,
+        query_size=head * text["num_attention_heads"],
+        key_size=head * key_heads,
     )
     vision = config.get("vision_config")
-    sight = _sight(config, vision, width) if vision else None
-    return Model(language, text["vocab_size"], sight)
+    return ModelShape(language, text["vocab_size"], _vision_encoder(config, vision, width) if vision else None)
 
 
-def _sight(config: Mapping[str, Any], vision: Mapping[str, Any], width: int) -> Sight:
+def _vision_encoder(config: Mapping[str, Any], vision: Mapping[str, Any], width: int) -> VisionEncoder:
     match config.get("model_type"):
         case "qwen2_vl":
             return _qwen(vision, vision["embed_dim"], int(vision["embed_dim"] * vision["mlp_ratio"]), width, gated=False)
@@ -148,76 +185,99 @@ def _sight(config: Mapping[str, Any], vision: Mapping[str, Any], width: int) -> 
             return _qwen(vision, vision["hidden_size"], vision["intermediate_size"], vision["out_hidden_size"], gated=False)
         case "internvl":
             merged = round(config.get("downsample_ratio", 0.5) ** -2)
-            return _plain(vision, merged, (merged * vision["hidden_size"] + width) * width, extra=1)
+            return _vit(vision, merged, (merged * vision["hidden_size"] + width) * width, extra_tokens=1)
         case "llava" | "llava_onevision":
-            extra = int(vision.get("model_type") == "clip_vision_model")
-            return _plain(vision, 1, (vision["hidden_size"] + width) * width, extra=extra)
+            extra_tokens = int(vision.get("model_type") == "clip_vision_model")
+            return _vit(vision, 1, (vision["hidden_size"] + width) * width, extra_tokens=extra_tokens)
         case "smolvlm" | "idefics3":
             merged = config.get("scale_factor", 2) ** 2
-            return _plain(vision, merged, merged * vision["hidden_size"] * width)
+            return _vit(vision, merged, merged * vision["hidden_size"] * width)
         case other:
-            raise ModelError(f"{other}: what it computes for a picture is not known. Count a model of the supported families.")
+            raise ModelError(f"cannot count the operations of the vision encoder of {other!r}. Use a supported model family.")
 
 
-def _qwen(vision: Mapping[str, Any], width: int, inner: int, out: int, *, gated: bool) -> Sight:
-    """Qwen's towers: patches two frames deep, merged by a feed-forward part, and by one more for each layer that is tapped."""
+def _qwen(vision: Mapping[str, Any], hidden_size: int, intermediate_size: int, out: int, *, gated: bool) -> VisionEncoder:
+    """Return Qwen's encoder: patches of two frames, merged by an MLP.
+
+    Each DeepStack layer adds one more such MLP.
+    """
     merged, patch = vision["spatial_merge_size"] ** 2, vision["patch_size"]
-    tower = Tower(vision["depth"], width, inner, gated, width, width)
     window = vision.get("window_size")
-    return Sight(
-        tower,
-        patch=vision.get("in_channels", vision.get("in_chans", 3)) * vision["temporal_patch_size"] * patch**2,
-        merged=merged,
-        projector=(merged * width + out) * merged * width * (1 + len(vision.get("deepstack_visual_indexes") or ())),
+    return VisionEncoder(
+        TransformerStack(vision["depth"], hidden_size, intermediate_size, gated, hidden_size, hidden_size),
+        patch_size=vision.get("in_channels", vision.get("in_chans", 3)) * vision["temporal_patch_size"] * patch**2,
+        merged_patches=merged,
+        projector_macs=(merged * hidden_size + out)
+        * (merged * hidden_size)
+        * (1 + len(vision.get("deepstack_visual_indexes") or ())),
         window=(window // patch) ** 2 if window else None,
-        wide=len(vision.get("fullatt_block_indexes") or ()),
+        full_attention_layers=len(vision.get("fullatt_block_indexes") or ()),
     )
 
 
-def _plain(vision: Mapping[str, Any], merged: int, projector: int, *, extra: int = 0) -> Sight:
-    """A plain vision transformer. extra: its class token, where it has one."""
+def _vit(vision: Mapping[str, Any], merged_patches: int, projector_macs: int, *, extra_tokens: int = 0) -> VisionEncoder:
+    """Return a plain vision transformer, as in CLIP, SigLIP and InternViT."""
     width, patch = vision["hidden_size"], vision["patch_size"]
-    tower = Tower(vision["num_hidden_layers"], width, vision["intermediate_size"], gated=False, query=width, keys=width)
+    stack = TransformerStack(
+        layers=vision["num_hidden_layers"],
+        hidden_size=width,
+        intermediate_size=vision["intermediate_size"],
+        gated=False,
+        query_size=width,
+        key_size=width,
+    )
     side = patch if isinstance(patch, int) else patch[0]
-    return Sight(tower, patch=3 * side**2, merged=merged, projector=projector, extra=extra)
+    return VisionEncoder(stack, 3 * side**2, merged_patches, projector_macs, extra_tokens)
 
 
 def tflops(trace: Iterable[Step], profile: Profile, *, saved: bool = False) -> dict[str, float]:
-    """Sum up what a trace's requests cost, in 10^12 operations by role; a role whose model's config is not at hand is left out.
+    """Sum up the cost of a trace by role.
 
-    saved: what the captions that were in the cache had cost, instead.
-    The captions of a step are taken to be alike. Options that are weighed as replies count as one: the prompt is read once. The
-    samples of a judge count as one long reply.
+    All captions of a step are assumed to be alike. Choices that are scored as replies count as one
+    request, because the prompt is prefilled once. The samples of a judge count as one long reply.
+
+    Args: trace: the steps of an answer. profile: tells the model of each role. saved: return what
+    cached captions cost when they were made, instead of what was computed now.
+
+    Returns: Role -> 10^12 operations. A role is left out if the config of its model is not on this
+    machine.
     """
     sums: dict[str, float] = {}
     for step in trace:
-        captions = step.node == "caption"
-        if saved and not captions:
+        captions = step.role == "captioner"
+        if step.role is None or (saved and not captions):
             continue
-        role = profile.roles.get(ROLES.get(step.node, ""))
+        role = profile.roles.get(step.role)
         source = role.model if isinstance(role, LocalRole) else role.weights if role else None
-        model = _on_disk(source) if source else None
+        shape = _shape_on_disk(source) if source else None
         requests = (step.cached if saved else step.frames - step.cached) if captions else 1
-        read, written, seen = (
+        tokens_in, tokens_out, tokens_visual = (
             (step.saved_in, step.saved_out, step.saved_visual) if saved else (step.tokens_in, step.tokens_out, step.tokens_visual)
         )
-        if model is None or not requests or not read:  # true captions were read by nobody
+        if shape is None or not requests or not tokens_in:  # ground-truth captions have no tokens
             continue
-        size = model.cost(
-            read / requests, written / requests, tokens_visual=seen / requests, pictures=1 if captions else step.frames
+        each = shape.flops(
+            tokens_in / requests,
+            tokens_out / requests,
+            tokens_visual=tokens_visual / requests,
+            pictures=1 if captions else step.frames,
         )
-        sums[ROLES[step.node]] = sums.get(ROLES[step.node], 0.0) + requests * size.total / 1e12
+        sums[step.role] = sums.get(step.role, 0.0) + requests * each.total / 1e12
     return sums
 
 
 @cache
-def _on_disk(source: str) -> Model | None:
-    """Read the config of a folder, or of a hub's model that was fetched before; None where there is none that is known."""
+def _shape_on_disk(source: str) -> ModelShape | None:
+    """Read the config of a folder or cached hub model; None if it is missing or not supported."""
     from huggingface_hub import try_to_load_from_cache  # noqa: PLC0415 - takes a quarter of a second
 
-    folder = Path(source) / "config.json"
-    found = folder if folder.is_file() else None if Path(source).is_absolute() else try_to_load_from_cache(source, "config.json")
+    folder = Path(source)
+    if (folder / "config.json").is_file():
+        file: str | Path | None = folder / "config.json"
+    else:
+        cached = None if folder.is_absolute() else try_to_load_from_cache(source, "config.json")
+        file = cached if isinstance(cached, str) else None
     try:
-        return read(json.loads(Path(found).read_text())) if isinstance(found, str | Path) else None
+        return model_shape(json.loads(Path(file).read_text())) if file else None
     except (ModelError, KeyError):
         return None

@@ -1,4 +1,4 @@
-"""The models of a profile, each in its role."""
+"""The models of a profile by role."""
 
 from __future__ import annotations
 
@@ -7,79 +7,105 @@ from dataclasses import dataclass, field
 
 from espresso.errors import ProfileError
 from espresso.models.chat import ChatModel
-from espresso.models.embedder import Embedder, embedding
-from espresso.models.transformers_model import LocalModel
-from espresso.profiles import LocalRole, Profile, Role, bare, shared
+from espresso.models.embedder import Embedder, make_embedder
+from espresso.models.transformers_model import TransformersModel
+from espresso.profiles import LocalRole, Profile, Role, model_key, unique_models
 
-HERE = ("localhost", "127.0.0.1")
-"""Hosts at which a server that is down can be started by whoever asks."""
+LOCAL_HOSTS = ("localhost", "127.0.0.1")
+"""For a server on one of these hosts, the error that it is down says how to start it."""
 
 
 @dataclass
 class Roles:
-    """Who captions, who selects, who reasons, who judges, and who tells how near two texts are.
-
-    adapters: "evidence" and "answer" -> the name of the reasoner's adapter for that stage, "judge" -> the judge's; one that is
-    absent uses the base.
-    """
+    """The models that caption, select, reason and judge. One model can have several roles."""
 
     captioner: ChatModel
+
     selector: ChatModel
+
     reasoner: ChatModel
+
     judge: ChatModel | None = None
+
     embedder: Embedder | None = None
+    """Measures how similar two texts are."""
+
     adapters: dict[str, str] = field(default_factory=dict)
+    """Stage -> adapter name: "evidence" and "answer" of the reasoner, "judge" of the judge.
+
+    A stage without an entry uses the base model.
+    """
 
     def preload(self) -> None:
-        """Begin to load the local models that answer in the background; errors wait for the first use. The judge comes later."""
-        for model in (self.captioner, self.selector, self.reasoner):
-            if isinstance(model, LocalModel):
+        """Start to load the local models in the background, except the judge, which is needed last.
+
+        An error is raised at the first use of the model.
+        """
+        for model in self._models(self.captioner, self.selector, self.reasoner):
+            if isinstance(model, TransformersModel):
                 model.preload()
 
-    async def aclose(self) -> None:
-        """Close every model once."""
-        for model in self._models():
-            await model.aclose()
+    async def disconnect(self) -> None:
+        """Close the connections of the running event loop; the next request opens new ones."""
+        for model in self._models(self.captioner, self.selector, self.reasoner, self.judge):
+            await model.disconnect()
 
-    def _models(self) -> list[ChatModel]:
-        models = (self.captioner, self.selector, self.reasoner, self.judge)
+    def close(self) -> None:
+        """Free all weights and worker threads. Closed models cannot be used again."""
+        for model in self._models(self.captioner, self.selector, self.reasoner, self.judge):
+            model.close()
+        if self.embedder:
+            self.embedder.close()
+
+    @staticmethod
+    def _models(*models: ChatModel | None) -> list[ChatModel]:
+        """Return each model once."""
         return list({id(model): model for model in models if model is not None}.values())
 
 
 def connect(profile: Profile) -> Roles:
-    """Bring a profile's models to hand; nothing is loaded or asked before it is used.
+    """Create the models of a profile. Nothing is loaded or contacted before the first use.
 
-    Roles that differ in nothing but adapters share one model. Raises ProfileError where a key that the profile names is not set
-    in the environment, and where two roles mean different adapters by one name.
+    Roles that differ only in adapters share one model.
+
+    Raises:
+        ProfileError: the profile names an API key that is not set in the environment, or two roles
+            use one name for different adapters.
     """
-    models = {key: _model(role, profile) for key, role in shared(profile).items()}
+    models = {key: _model(role, profile) for key, role in unique_models(profile).items()}
 
     def model(role: Role) -> ChatModel:
-        return models[bare(role)]
+        return models[model_key(role)]
 
     return Roles(
         captioner=model(profile.captioner),
         selector=model(profile.selector),
         reasoner=model(profile.reasoner),
         judge=model(profile.judge) if profile.judge else None,
-        embedder=embedding(profile.embedder) if profile.embedder else None,
+        embedder=make_embedder(profile.embedder) if profile.embedder else None,
         adapters={name: name for role in (profile.reasoner, profile.judge) if role for name in role.adapters},
     )
 
 
 def _model(role: Role, profile: Profile) -> ChatModel:
     if isinstance(role, LocalRole):
-        return LocalModel(role.model, adapters=role.adapters, context_length=role.context_length, download=role.download)
+        return TransformersModel(
+            role.model,
+            adapters=role.adapters,
+            context_length=role.context_length,
+            image_options=role.image_options,
+            download=role.download,
+        )
     key = os.environ.get(role.api_key_env) if role.api_key_env else None
     if role.api_key_env and not key:
         raise ProfileError(
-            f"profile {profile.name}: {role.model} needs a key. Put it into the environment as {role.api_key_env}."
+            f"profile {profile.name}: {role.model} needs an API key. Set the environment variable {role.api_key_env}."
         )
-    from espresso.models.openai_client import ServerModel  # noqa: PLC0415 - the OpenAI SDK takes a second to import
+    from espresso.models.openai_client import OpenAIModel  # noqa: PLC0415 - the OpenAI SDK takes a second to import
 
     name, _, address = profile.name.rpartition("@")
     host, _, port = address.rpartition(":")
-    return ServerModel(
+    return OpenAIModel(
         role.model,
         base_url=role.base_url,
         api_key=key,
@@ -88,5 +114,5 @@ def _model(role: Role, profile: Profile) -> ChatModel:
         picture_tokens=role.picture_tokens,
         timeout=role.timeout,
         concurrency=role.concurrency,
-        start_with=f"espresso serve models --profile {name} --port {port}" if host in HERE else None,
+        start_command=f"espresso serve models --profile {name} --port {port}" if host in LOCAL_HOSTS else None,
     )

@@ -1,46 +1,44 @@
-"""ChatModel in this process, on the transformers library: batched, adapters by name, off the event loop.
+"""A chat model in this process, on the transformers library, batched and off the event loop.
 
-Requests that wait at the same time and ask for the same thing (adapter, schema, choices, lengths) share a batch. Pictures go in
-as they are: how large a model wants them is said by its saved image processor.
+Requests that wait at the same time with the same options (adapter, schema, choices, lengths) share
+a batch. Pictures are resized by the model's own saved image processor.
 """
 
 from __future__ import annotations
 
 import asyncio
+import logging
 import threading
+import time
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
-
-from pydantic import BaseModel
+from typing import TYPE_CHECKING, Any, Unpack
 
 from espresso.errors import ModelError
-from espresso.models.chat import Completion, Conversation, TokenCount
+from espresso.models.chat import Completion, Conversation, GenerateConfig, GenerateOptions, TokenCount
 from espresso.models.hub import fetch
-from espresso.profiles.weights import identity
+from espresso.profiles.weights import check_base, identity
 
 if TYPE_CHECKING:
     from espresso.models.engine import Engine
 
+log = logging.getLogger(__name__)
+
 LOADING = threading.Lock()
-"""One for all models: transformers creates weights under settings of the whole process, and two at once leave some at random."""
+"""Held while any model loads.
+
+transformers changes process-wide settings meanwhile, and two models that load at once can keep some
+weights uninitialized.
+"""
+
 BATCH_TOKENS = 8192
-"""Padded tokens of a batch, replies included: keeps two cores busy and a 2B model's cache under 2 GB."""
+"""Padded tokens of a batch, replies included.
 
-
-@dataclass(frozen=True)
-class _Wish:
-    """What a request asks for; equal wishes can be batched."""
-
-    choices: tuple[str, ...] | None
-    schema: type[BaseModel] | None
-    adapter: str | None
-    max_tokens: int
-    temperature: float
-    seed: int | None
+Keeps two cores busy and the KV cache of a 2B model under 2 GB.
+"""
 
 
 @dataclass
@@ -50,19 +48,23 @@ class _Request:
 
 
 @dataclass
-class _Counted:
-    """A request with its prompt, as counted before any pixel is touched."""
+class _Prepared:
+    """A request with its rendered prompt and its size, before any picture is processed."""
 
     request: _Request
     prompt: str
     size: TokenCount
 
 
-class LocalModel:
-    """A folder that `save_pretrained` wrote, or a hub name, loaded at its first use.
+class TransformersModel:
+    """A model that is loaded at its first use and runs in its own worker thread.
 
-    adapters: name -> folder or hub name of a LoRA adapter. context_length: tokens, where it should be less than the model's own.
-    download: what the model weighs ("4.3 GB"), for the error that it is not on this machine. Not bound to any event loop.
+    Args:
+        source: a folder that `save_pretrained` wrote, or a hub name.
+        adapters: name -> folder or hub name of a LoRA adapter.
+        context_length: limit in tokens; None is the model's own limit.
+        image_options: keyword arguments of the image processor; None keeps a picture in one piece.
+        download: size in words ("4.3 GB"), for the error that the model is not on this machine.
     """
 
     def __init__(
@@ -71,89 +73,91 @@ class LocalModel:
         *,
         adapters: Mapping[str, str | Path] | None = None,
         context_length: int | None = None,
+        image_options: Mapping[str, Any] | None = None,
         download: str | None = None,
     ):
+        self.name = identity(source)
         self._source = str(source)
         self._folder = Path(source) if isinstance(source, Path) or Path(source).is_absolute() else None
         self._adapters = {name: str(path) for name, path in (adapters or {}).items()}
         self._context_length = context_length
+        self._image_options = image_options
         self._download = download
         self._loaded: Engine | None = None
-        self._waiting: defaultdict[_Wish, list[_Request]] = defaultdict(list)
-        self._queueing = threading.Lock()
-        self._worker = ThreadPoolExecutor(1, thread_name_prefix="local-model")
-        self.name = identity(source)
+        self._closed = False
+        self._waiting: defaultdict[GenerateConfig, list[_Request]] = defaultdict(list)
+        self._lock = threading.Lock()
+        self._worker = ThreadPoolExecutor(1, thread_name_prefix=f"model {self.name}")
 
     @property
     def context_length(self) -> int:
-        """Tokens, prompt and reply together. Loads the model."""
-        own = self._engine().context_length
-        return min(own, self._context_length or own)
+        """Limit for prompt and reply together, in tokens. Loads the model."""
+        limit = self._engine().context_length
+        return min(limit, self._context_length or limit)
 
-    async def chat(
-        self,
-        messages: Conversation,
-        *,
-        choices: Sequence[str] | None = None,
-        schema: type[BaseModel] | None = None,
-        adapter: str | None = None,
-        max_tokens: int = 256,
-        temperature: float = 0.0,
-        seed: int | None = None,
-    ) -> Completion:
-        """Reply to one conversation; see `ChatModel.chat`. Choices take no notice of temperature."""
-        (completion,) = await self.chat_many(
-            [messages], choices=choices, schema=schema, adapter=adapter, max_tokens=max_tokens, temperature=temperature, seed=seed
-        )
+    async def chat(self, messages: Conversation, **options: Unpack[GenerateOptions]) -> Completion:
+        """Reply to one conversation; see `ChatModel.chat`."""
+        (completion,) = await self.chat_many([messages], **options)
         return completion
 
-    async def chat_many(
-        self,
-        conversations: Sequence[Conversation],
-        *,
-        choices: Sequence[str] | None = None,
-        schema: type[BaseModel] | None = None,
-        adapter: str | None = None,
-        max_tokens: int = 256,
-        temperature: float = 0.0,
-        seed: int | None = None,
-    ) -> list[Completion]:
-        """Reply to many conversations, in order, in batches of similar length. Raises ModelError if one of them cannot be had."""
-        wish = _Wish(tuple(choices) if choices else None, schema, adapter, max_tokens, temperature, seed)
+    async def chat_many(self, conversations: Sequence[Conversation], **options: Unpack[GenerateOptions]) -> list[Completion]:
+        """Reply to many conversations in batches of similar length; see `ChatModel.chat_many`."""
+        config = GenerateConfig(**options)
         requests = [_Request(messages) for messages in conversations]
-        with self._queueing:
-            self._waiting[wish].extend(requests)
-        self._worker.submit(self._serve, wish)
+        with self._lock:
+            self._check_open()
+            self._waiting[config].extend(requests)
+            self._worker.submit(self._serve, config)
         return await asyncio.gather(*(asyncio.wrap_future(request.reply) for request in requests))
 
     def preload(self) -> None:
-        """Begin to load in the background; an error waits for the first use."""
+        """Start to load in the background; an error is raised at the first use."""
         self._worker.submit(self._engine)
 
     def count_tokens(self, messages: Conversation) -> TokenCount:
-        """Count exactly what the model would receive. Loads the model."""
+        """Return exactly the tokens that the model would receive. Loads the model."""
         engine = self._engine()
         self._check_pictures(engine, messages)
-        return engine.reader.count(engine.reader.render(messages), messages)
+        return engine.processor.count(engine.processor.render(messages), messages)
 
-    async def aclose(self) -> None:
-        """Let the weights go."""
+    async def disconnect(self) -> None:
+        """Do nothing: there are no connections."""
+
+    def close(self) -> None:
+        """Free the weights and the worker thread.
+
+        The current batch is finished; requests that wait fail.
+        """
+        with self._lock:
+            self._closed = True
+            abandoned = [request for requests in self._waiting.values() for request in requests]
+            self._waiting.clear()
         self._worker.shutdown(wait=False, cancel_futures=True)
         self._loaded = None
+        for request in abandoned:
+            if request.reply.set_running_or_notify_cancel():
+                request.reply.set_exception(ModelError(f"{self.name}: the model was closed before it replied."))
 
-    # In the worker thread
+    def _check_open(self) -> None:
+        if self._closed:
+            raise ModelError(f"{self.name}: this model is closed. Connect to the profile's models again.")
 
-    def _serve(self, wish: _Wish) -> None:
-        """Reply to all that wait with the same wish; an error goes to the request that caused it, or to the batch."""
-        with self._queueing:
-            requests = self._waiting.pop(wish, [])
-        counted = [entry for request in requests if (entry := self._admit(request, wish))]
-        for planned in _batches(counted, wish.max_tokens):
-            batch = [entry for entry in planned if entry.request.reply.set_running_or_notify_cancel()]
+    # The methods below run in the worker thread.
+
+    def _serve(self, config: GenerateConfig) -> None:
+        """Reply to all requests that wait with the same config.
+
+        An error goes to the request that caused it, or to all of its batch.
+        """
+        with self._lock:
+            requests = self._waiting.pop(config, [])
+        prepared = [entry for request in requests if (entry := self._prepare(request, config))]
+        for entries in _batches(prepared, config.max_tokens):
+            batch = [entry for entry in entries if entry.request.reply.set_running_or_notify_cancel()]
             if not batch:
                 continue
             try:
-                completions = self._reply([entry.prompt for entry in batch], [entry.request.messages for entry in batch], wish)
+                completions = self._reply([entry.prompt for entry in batch], [entry.request.messages for entry in batch], config)
             except Exception as error:
                 failure = error if not isinstance(error, ModelError) else ModelError(f"{self.name}: {error}")
                 for entry in batch:
@@ -163,75 +167,86 @@ class LocalModel:
                 size = entry.size
                 entry.request.reply.set_result(replace(completion, tokens_in=size.total, tokens_visual=size.visual))
 
-    def _admit(self, request: _Request, wish: _Wish) -> _Counted | None:
-        """Load, render, count; refuse what cannot fit before any pixel is touched."""
+    def _prepare(self, request: _Request, config: GenerateConfig) -> _Prepared | None:
+        """Render and count a prompt; fail the request here if it cannot be answered."""
         try:
             engine = self._engine()
             self._check_pictures(engine, request.messages)
-            if wish.adapter is not None and wish.adapter not in self._adapters:
+            if config.adapter is not None and config.adapter not in self._adapters:
                 known = ", ".join(self._adapters) or "none"
-                raise ModelError(f"{self.name}: no adapter is called {wish.adapter!r} (loaded: {known}). Name it in the profile.")
-            prompt = engine.reader.render(request.messages)
-            size = engine.reader.count(prompt, request.messages)
-            reply = max(len(engine.reader.encode(choice)) for choice in wish.choices) if wish.choices else wish.max_tokens
+                raise ModelError(f"{self.name}: unknown adapter {config.adapter!r} (loaded: {known}). Name it in the profile.")
+            prompt = engine.processor.render(request.messages)
+            size = engine.processor.count(prompt, request.messages)
+            if config.choices:
+                reply = max(len(engine.processor.encode(choice)) for choice in config.choices)
+            else:
+                reply = config.max_tokens
             if size.total + reply > self.context_length:
                 raise ModelError(
-                    f"{self.name}: a prompt of {size.total} tokens and a reply of {reply} are over its context of "
-                    f"{self.context_length}. Give fewer frames or a shorter text."
+                    f"{self.name}: a prompt of {size.total} tokens and a reply of {reply} tokens exceed its context of "
+                    f"{self.context_length}. Use fewer frames or a shorter text."
                 )
         except Exception as error:
             if request.reply.set_running_or_notify_cancel():
                 request.reply.set_exception(error)
             return None
-        return _Counted(request, prompt, size)
+        return _Prepared(request, prompt, size)
 
-    def _reply(self, prompts: Sequence[str], conversations: Sequence[Conversation], wish: _Wish) -> list[Completion]:
+    def _reply(self, prompts: Sequence[str], conversations: Sequence[Conversation], config: GenerateConfig) -> list[Completion]:
         engine = self._engine()
-        if wish.choices:
-            return engine.score(prompts, conversations, choices=wish.choices, adapter=wish.adapter)
-        return engine.generate(
-            prompts,
-            conversations,
-            schema=wish.schema,
-            adapter=wish.adapter,
-            max_tokens=wish.max_tokens,
-            temperature=wish.temperature,
-            seed=wish.seed,
-        )
+        if config.choices:
+            return engine.score(prompts, conversations, config.choices, config.adapter)
+        return engine.generate(prompts, conversations, config)
 
     def _check_pictures(self, engine: Engine, messages: Conversation) -> None:
-        if not engine.sees and any(message.pictures for message in messages):
-            raise ModelError(f"{self.name}: it reads text only, but was shown pictures. Give this role a vision model.")
+        if not engine.vision and any(message.pictures for message in messages):
+            raise ModelError(f"{self.name}: this text model cannot take pictures. Give the role a vision model.")
 
     def _engine(self) -> Engine:
-        """Load once. Raises ModelError naming the model, or the adapter, that is not there."""
-        if self._loaded is None:
+        """Return the loaded model; the first call loads it.
+
+        Raises:
+            ModelError: the model or an adapter is missing or invalid, or the model is closed.
+        """
+        engine = self._loaded
+        if engine is None:
             with LOADING:
-                self._loaded = self._loaded or self._load()
-        return self._loaded
+                self._check_open()
+                engine = self._loaded = self._loaded or self._load()
+                if self._closed:  # while it was loading
+                    self._loaded = None
+        return engine
 
     def _load(self) -> Engine:
         for name, path in self._adapters.items():
             if Path(path).is_absolute() and not (Path(path) / "adapter_config.json").exists():
                 raise ModelError(
-                    f"{path}: no adapter there for {name!r} (no adapter_config.json). Train it, or correct the profile."
+                    f"adapter {name!r}: {path} has no adapter_config.json. Train the adapter, or correct its path in the profile."
                 )
         if self._folder and not (self._folder / "config.json").exists():
-            raise ModelError(f"{self._folder}: no model there (no config.json). Give a folder that `save_pretrained` wrote.")
-        folders = {name: fetch(path) for name, path in self._adapters.items()}
+            raise ModelError(f"{self._folder} has no config.json. Give a folder that `save_pretrained` wrote.")
+        adapters = {name: fetch(path) for name, path in self._adapters.items()}
         source = fetch(self._source, self._download)
+        for name, adapter in adapters.items():
+            check_base(name, Path(adapter), Path(source))
         from espresso.models.engine import Engine  # noqa: PLC0415 - torch and transformers take seconds to import
 
+        start = time.perf_counter()
         try:
-            return Engine(source, folders)
+            engine = Engine(source, adapters, self._image_options)
         except (OSError, ValueError) as error:
             reason = str(error).splitlines()[0]
-            raise ModelError(f"{self._folder or self._source}: this model cannot be loaded ({reason}).") from error
+            raise ModelError(f"{self._folder or self._source}: cannot load this model ({reason}).") from error
+        log.info("loaded %s (adapters: %s) in %.1f s", self.name, ", ".join(adapters) or "none", time.perf_counter() - start)
+        return engine
 
 
-def _batches(entries: Sequence[_Counted], max_tokens: int) -> Iterator[list[_Counted]]:
-    """Cut into batches of similar length, longest first, none over `BATCH_TOKENS` padded tokens unless a single one is."""
-    batch: list[_Counted] = []
+def _batches(entries: Sequence[_Prepared], max_tokens: int) -> Iterator[list[_Prepared]]:
+    """Split into batches of similar length, longest first, of at most `BATCH_TOKENS` padded tokens.
+
+    A single longer request is a batch of its own.
+    """
+    batch: list[_Prepared] = []
     for entry in sorted(entries, key=lambda entry: -entry.size.total):
         if batch and (len(batch) + 1) * (batch[0].size.total + max_tokens) > BATCH_TOKENS:
             yield batch

@@ -1,232 +1,362 @@
-"""Profiles: which model plays which role, one TOML file each, shipped in this folder or the user's own.
+"""Profiles: which model has which role. Each is a TOML file, shipped here or written by the user.
 
-`tiny` has its models in this process; `tiny@localhost:8000` has the same ones where `espresso serve models --profile tiny`
-serves them.
+`tiny` runs its models in this process. `tiny@localhost:8000` uses the same models on the servers
+that `espresso serve models --profile tiny` starts.
 """
 
 from __future__ import annotations
 
 import difflib
+import os
 import tomllib
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import Field, ValidationError
+from pydantic import Field, NonNegativeInt, ValidationError, model_validator
 
 from espresso.errors import ProfileError
 from espresso.profiles.weights import identity
 from espresso.schema import Record
 
-_FOLDER = Path(__file__).parent
 CHAT_ROLES = ("captioner", "selector", "reasoner", "judge")
+SERVED_CONCURRENCY = 64
+"""Concurrent requests to a vLLM server, which queues them; 1.67 times the throughput of 16."""
+
+_FOLDER = Path(__file__).parent
 _ROLES = (*CHAT_ROLES, "embedder", "detector")
-SERVED_AT_ONCE = 64
-"""Requests under way at a vLLM server, which batches what it can and lets the rest wait: two thirds more answers than with 16."""
 
 
 class LocalRole(Record):
-    """A model in this process, on the transformers library.
-
-    model: hub name, or a folder: one that starts with "./" is relative to the profile's file. adapters: name -> the same of a
-    LoRA adapter; a reasoner's "evidence" and "answer" are its two stages, "judge" is a judge's. context_length: tokens, where
-    less than the model's own is wanted. download: size in words ("4.3 GB"). Where it is served, context_length must be said, and
-    so must picture_tokens, the most that one picture of the profile's frame size becomes; cache_gb: what the server may take for
-    keys and values.
-    """
+    """A model in this process, run by the transformers library."""
 
     backend: Literal["transformers"]
+    """Selects this kind of role."""
+
     model: str
+    """Hub name or folder. A folder that starts with "./" is relative to the profile's file."""
+
     adapters: dict[str, str] = Field(default_factory=dict)
+    """Adapter name -> hub name or folder of a LoRA adapter, resolved like `model`.
+
+    A reasoner's "evidence" and "answer" are its two stages; a judge's adapter is called "judge".
+    """
+
     context_length: int | None = Field(default=None, gt=0)
+    """Context length in tokens; None is the model's own. Required for serving."""
+
     download: str | None = None
+    """Size of the download in words, such as "4.3 GB"."""
+
     picture_tokens: int | None = Field(default=None, gt=0)
+    """Maximum number of tokens of a picture at the profile's frame size. Required for serving."""
+
+    image_options: dict[str, Any] | None = None
+    """Keyword arguments of the model's image processor, in this process and on a server.
+
+    They are part of the key of cached captions. None is the options that keep a picture in one
+    piece, where the processor would split it into tiles.
+    """
+
     cache_gb: int = Field(default=4, gt=0)
+    """Size in GiB of the server's KV cache, divided over its GPUs."""
+
+    overhead_gb: int = Field(default=4, gt=0)
+    """GiB of each GPU that a server needs besides weights and KV cache.
+
+    The CUDA context, activations and CUDA graphs take 2 to 4 GiB for a model of up to 8B.
+    """
+
+    tensor_parallel: int = Field(default=1, gt=0)
+    """Number of GPUs over which the server splits the model. Must divide its attention heads."""
+
+    devices: tuple[NonNegativeInt, ...] | None = None
+    """GPUs of the server, numbered as by `nvidia-smi`; None is those with the most free memory.
+
+    If CUDA_VISIBLE_DEVICES is set, they are positions in its list.
+    """
+
+    @model_validator(mode="after")
+    def _devices_match(self) -> Self:
+        if self.devices is not None and len(set(self.devices)) != self.tensor_parallel:
+            raise ValueError(f"devices must name {self.tensor_parallel} different GPUs, as many as tensor_parallel")
+        return self
 
 
 class ServerRole(Record):
-    """A model behind an OpenAI-compatible server.
-
-    adapters: name -> the model name under which the server offers base and adapter together. context_length: tokens the server
-    allows. picture_tokens: the most that one picture of the profile's frame size becomes. timeout: seconds for one try.
-    concurrency: requests under way at once. weights: hub name or folder of what is served, to tell what an answer costs.
-    price_in, price_out: dollars a million tokens, read and written, where the service is paid.
-    """
+    """A model behind an OpenAI-compatible server."""
 
     backend: Literal["openai"]
+    """Selects this kind of role."""
+
     model: str
+    """Name under which the server offers the model."""
+
     base_url: str
+    """Address of the API, such as "https://api.openai.com/v1"."""
+
     api_key_env: str | None = None
+    """Environment variable that holds the API key; None if the server needs none."""
+
     adapters: dict[str, str] = Field(default_factory=dict)
+    """Adapter name -> model name under which the server offers the base model with this adapter."""
+
     context_length: int = Field(gt=0)
+    """Context length in tokens that the server allows."""
+
     picture_tokens: int = Field(gt=0)
+    """Maximum number of tokens of one picture at the profile's frame size."""
+
     timeout: float = Field(default=120.0, gt=0)
+    """Timeout in seconds of one attempt."""
+
     concurrency: int = Field(default=16, gt=0)
+    """Maximum number of concurrent requests."""
+
+    image_options: dict[str, Any] | None = None
+    """Options of the server's image processor, for the key of cached captions; None if unknown."""
+
     weights: str | None = None
+    """Hub name or folder of the served weights, to compute FLOPs; None if unknown."""
+
     price_in: float | None = Field(default=None, ge=0)
+    """Price of a million input tokens in dollars; None if the service is free."""
+
     price_out: float | None = Field(default=None, ge=0)
+    """Price of a million output tokens in dollars; None if the service is free."""
 
 
 Role = Annotated[LocalRole | ServerRole, Field(discriminator="backend")]
 
 
 class LocalEmbedder(Record):
-    """A sentence embedder in this process. model, download: as for `LocalRole`. pooling: mean of all tokens, or the first one."""
+    """A sentence embedder in this process."""
 
     backend: Literal["transformers"]
+    """Selects this kind of embedder."""
+
     model: str
+    """Hub name or folder, as in `LocalRole`."""
+
     pooling: Literal["mean", "first"] = "mean"
+    """Sentence embedding: the mean of all token embeddings, or the first one."""
+
     download: str | None = None
+    """Size of the download in words."""
 
 
 class ServerEmbedder(Record):
-    """A sentence embedder behind an OpenAI-compatible service."""
+    """A sentence embedder behind an OpenAI-compatible server."""
 
     backend: Literal["openai"]
+    """Selects this kind of embedder."""
+
     model: str
+    """Name under which the server offers the model."""
+
     base_url: str
+    """Address of the API."""
+
     api_key_env: str | None = None
+    """Environment variable that holds the API key; None if the server needs none."""
 
 
 EmbedderRole = Annotated[LocalEmbedder | ServerEmbedder, Field(discriminator="backend")]
 
 
 class Profile(Record):
-    """Models and habits of one setting.
-
-    name: what `load` was asked for. about: one line, what it can and cannot do. download: size in words, "none" where nothing is
-    loaded from the network. prompts: style of the templates. choose: how a reasoner picks among options: "letters" lists them and
-    asks for one's letter; "texts" does not list them and weighs each as the reply, for models too small to know what a letter
-    stands for (the cloze formulation of Gu et al., OLMES, 2024). direct: whether the reasoner answers straight from the frames,
-    without evidence first, as what two stages are compared with does. sampling: plan of the frames that are captioned
-    ("adaptive-16"). frame_size: longest side, in pixels, at which models see a frame. core_frames: the most frames that a
-    selector may choose.
-    """
+    """The models of all roles and the settings that depend on them."""
 
     name: str
+    """The name or path that was given to `load`."""
+
     about: str
+    """One line: what the profile can and cannot do."""
+
     download: str
+    """Size of all downloads in words; "none" if nothing is downloaded."""
+
     prompts: Literal["tiny", "general"]
+    """Style of the prompt templates: a folder of `prompts`."""
+
     choose: Literal["letters", "texts"] = "letters"
+    """How the reasoner chooses an option.
+
+    "letters" lists the options and asks for a letter. "texts" does not list them and scores each as
+    the reply, for models too small to relate letters to options (the cloze formulation of Gu et
+    al., OLMES, 2024).
+    """
+
     direct: bool = False
+    """Answer from the frames in one step, without evidence: the baseline of the two stages."""
+
+    world_only: bool = False
+    """The models know only clips of `espresso.world`.
+
+    Questions about other clips are refused or, if the caller allows them, answered with a warning
+    and without confidence.
+    """
+
+    judge_compares: bool = True
+    """The judge can compare two answers. False for a judge that only scores single answers."""
+
     sampling: str
+    """Sampling plan of the captioned frames, such as "adaptive-16"; see `media.parse_plan`."""
+
     frame_size: int = Field(gt=0)
+    """Longest side in pixels of the frames that models see."""
+
     core_frames: int = Field(gt=0)
+    """Maximum number of core frames that the selector may choose."""
+
     captioner: Role
+    """Captions the sampled frames."""
+
     selector: Role
+    """Selects core frames from the captions; a language model is enough."""
+
     reasoner: Role
+    """Writes the evidence and the answer from the core frames."""
+
     judge: Role | None = None
+    """Scores answers against a reference; None if the profile cannot judge."""
+
     embedder: EmbedderRole | None = None
+    """Embeds sentences for `espresso eval run --protocol open`; None if that is not supported."""
+
     detector: Role | None = None
+    """Reserved for object detection."""
 
     @property
     def roles(self) -> dict[str, LocalRole | ServerRole]:
-        """Its chat roles by name, those that it has."""
+        """The chat roles that this profile defines, by name."""
         return {name: role for name in CHAT_ROLES if (role := getattr(self, name))}
 
 
 def names() -> list[str]:
-    """List the shipped profiles."""
+    """Return the names of the shipped profiles, sorted."""
     return sorted(file.stem for file in _FOLDER.glob("*.toml"))
 
 
-def load(name_or_path: str | Path) -> Profile:
-    """Read a shipped profile by name, or the user's own by the path of its TOML file, either with an "@host:port" behind it.
+def load(profile: str | Path | Profile | None = None) -> Profile:
+    """Load a profile.
 
-    Raises ProfileError for a name or file that does not exist and for a file that does not say what a profile must.
+    Args:
+        profile: name of a shipped profile or path of a TOML file, either optionally followed by
+            "@host:port", the address of the servers that run its models. None is the environment
+            variable ESPRESSO_PROFILE, else "tiny". A Profile is returned as it is.
+
+    Raises:
+        ProfileError: the profile does not exist or is invalid.
     """
-    name, at, address = str(name_or_path).rpartition("@")
-    if at and "/" not in address and not address.endswith(".toml"):  # else the @ is the path's own
-        return served(_read(name), address)
-    return _read(str(name_or_path))
+    if isinstance(profile, Profile):
+        return profile
+    if profile is None:
+        profile = os.environ.get("ESPRESSO_PROFILE") or "tiny"
+    name, at, address = str(profile).rpartition("@")
+    if at and "/" not in address and not address.endswith(".toml"):  # otherwise the @ is part of the path
+        return at_address(_read(name), address)
+    return _read(str(profile))
 
 
 def _read(name: str) -> Profile:
     file = Path(name) if name.endswith(".toml") else _FOLDER / f"{name}.toml"
     if not name.endswith(".toml") and name not in names():
         near = difflib.get_close_matches(name, names(), n=1, cutoff=0.4)
-        hint = f"Did you mean {near[0]}?" if near else "Give one of these, or the path of a .toml file."
-        raise ProfileError(f"no profile is called {name!r} (there are: {', '.join(names())}). {hint}")
+        hint = f"Did you mean {near[0]}?" if near else "Use one of these, or the path of a .toml file."
+        raise ProfileError(f"unknown profile {name!r} (available: {', '.join(names())}). {hint}")
     try:
         text = file.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
         reason = error.strerror if isinstance(error, OSError) else "not UTF-8 text"
-        raise ProfileError(f"{file}: the profile cannot be read ({reason}). Give the path of a TOML file.") from error
+        raise ProfileError(f"{file}: cannot read the profile ({reason}). Give the path of a TOML file.") from error
     try:
-        said = tomllib.loads(text)
-        return Profile.model_validate(_with_folders(said, file.resolve().parent) | {"name": name})
+        content = tomllib.loads(text)
+        return Profile.model_validate(_with_folders(content, file.resolve().parent) | {"name": name})
     except tomllib.TOMLDecodeError as error:
-        raise ProfileError(f"{file}: this is not TOML ({error}). Compare it with a shipped profile.") from error
+        raise ProfileError(f"{file}: invalid TOML ({error}). Compare it with a shipped profile.") from error
     except ValidationError as error:
         first = error.errors()[0]
         where = ".".join(str(part) for part in first["loc"])
         raise ProfileError(f"{file}: {where or 'the file'}: {first['msg']}. Compare it with a shipped profile.") from error
 
 
-def shared(profile: Profile) -> dict[str, LocalRole | ServerRole]:
-    """The models that a profile needs, in the order of its roles, each with the adapters of all roles that share it.
+def unique_models(profile: Profile) -> dict[str, LocalRole | ServerRole]:
+    """Return the models that a profile needs, each with the adapters of all roles that share it.
 
-    Keyed by `bare`. Roles that differ in nothing but adapters share a model. Raises ProfileError where two of them mean
-    different adapters by one name.
+    Roles that differ only in their adapters share a model.
+
+    Returns:
+        `model_key` -> the model, in the order of the roles.
+
+    Raises:
+        ProfileError: two roles use the same name for different adapters.
     """
     models: dict[str, LocalRole | ServerRole] = {}
     for role in profile.roles.values():
-        held = models.setdefault(bare(role), role)
-        if clash := next((name for name, path in role.adapters.items() if held.adapters.get(name, path) != path), None):
+        model = models.setdefault(model_key(role), role)
+        if clash := next((name for name, path in role.adapters.items() if model.adapters.get(name, path) != path), None):
             raise ProfileError(
-                f"profile {profile.name}: two roles of {role.model} have an adapter {clash!r}. Rename one of them."
+                f"profile {profile.name}: two roles of {role.model} define different adapters named {clash!r}. "
+                "Rename one of them."
             )
-        models[bare(role)] = held.model_copy(update={"adapters": held.adapters | role.adapters})
+        models[model_key(role)] = model.model_copy(update={"adapters": model.adapters | role.adapters})
     return models
 
 
-def bare(role: LocalRole | ServerRole) -> str:
-    """What two roles must have in common to share a model."""
+def model_key(role: LocalRole | ServerRole) -> str:
+    """Return a key that is equal for roles that can share a model."""
     return role.model_dump_json(exclude={"adapters", "price_in", "price_out"})
 
 
-def served(profile: Profile, address: str) -> Profile:
-    """The same profile with its local models behind servers: the first at "host:port", each further one a port higher.
+def at_address(profile: Profile, address: str) -> Profile:
+    """Return the profile with its local models behind servers.
 
-    Models and adapters are asked for by identity: a server of other weights is not mistaken for theirs.
-    Raises ProfileError for an address that is none and a model of which too little is said to ask a server for it.
+    The first model is at `address`, each further one at the next port. Models and adapters are
+    requested by `identity`, so a server with other weights is rejected.
+
+    Args:
+        profile: a profile whose local roles define context_length and picture_tokens.
+        address: "host:port".
+
+    Raises:
+        ProfileError: the address is malformed, or a local role lacks a value that serving needs.
     """
     host, _, port = address.rpartition(":")
     if not host or not port.isdecimal():
-        raise ProfileError(f"{profile.name}@{address}: not an address. Give {profile.name}@host:port, such as @localhost:8000.")
-    local = [key for key, role in shared(profile).items() if isinstance(role, LocalRole)]
+        raise ProfileError(f"{profile.name}@{address}: invalid address. Use {profile.name}@host:port, such as @localhost:8000.")
+    local = [key for key, role in unique_models(profile).items() if isinstance(role, LocalRole)]
 
-    def at_server(role: LocalRole | ServerRole) -> LocalRole | ServerRole:
+    def served(role: LocalRole | ServerRole) -> LocalRole | ServerRole:
         if isinstance(role, ServerRole):
             return role
         if role.context_length is None or role.picture_tokens is None:
-            lacking = "context_length" if role.context_length is None else "picture_tokens"
-            raise ProfileError(
-                f"profile {profile.name}: {role.model} cannot be served without its {lacking}. Add it to its role."
-            )
+            missing = "context_length" if role.context_length is None else "picture_tokens"
+            raise ProfileError(f"profile {profile.name}: {missing} is required to serve {role.model}. Add it to its role.")
         return ServerRole(
             backend="openai",
             model=identity(role.model),
-            base_url=f"http://{host}:{int(port) + local.index(bare(role))}/v1",
+            base_url=f"http://{host}:{int(port) + local.index(model_key(role))}/v1",
             adapters={name: identity(source) for name, source in role.adapters.items()},
             context_length=role.context_length,
             picture_tokens=role.picture_tokens,
-            concurrency=SERVED_AT_ONCE,
+            image_options=role.image_options,
+            concurrency=SERVED_CONCURRENCY,
             weights=role.model,
         )
 
-    roles = {name: at_server(role) for name, role in profile.roles.items()}
+    roles = {name: served(role) for name, role in profile.roles.items()}
     return profile.model_copy(update={"name": f"{profile.name}@{address}", **roles})
 
 
-def _with_folders(said: dict[str, Any], folder: Path) -> dict[str, Any]:
+def _with_folders(content: dict[str, Any], folder: Path) -> dict[str, Any]:
     """Resolve "./" paths of models and adapters against the profile's folder."""
 
     def resolve(source: Any) -> Any:
         return str(folder / source) if isinstance(source, str) and source.startswith("./") else source
 
-    for role in (said[name] for name in _ROLES if isinstance(said.get(name), dict)):
+    for role in (content[name] for name in _ROLES if isinstance(content.get(name), dict)):
         if role.get("backend") == "transformers":
             role["model"] = resolve(role.get("model"))
             if isinstance(role.get("adapters"), dict):
                 role["adapters"] = {name: resolve(source) for name, source in role["adapters"].items()}
-    return said
+    return content

@@ -1,1 +1,5 @@
-"""vLLM servers for a profile: `launch` plans and starts them, `process` is the serving process, `worker` the CPU worker."""
+"""vLLM servers for the models of a profile.
+
+`launch` plans, starts and stops them, `memory` assigns GPUs and their memory, `process` is the
+process that serves, `worker` adapts vLLM's CPU worker to it.
+"""

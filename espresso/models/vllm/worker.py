@@ -1,4 +1,4 @@
-"""vLLM's worker on a processor, forked instead of started afresh (see `vllm_server`), with adapters that cost what they weigh."""
+"""vLLM's CPU worker for a forked process (see `process`), with faster LoRA adapters."""
 
 from __future__ import annotations
 
@@ -11,19 +11,22 @@ from vllm.v1.worker.cpu_worker import CPUWorker
 
 
 class ForkedWorker(CPUWorker):
-    """Takes all cores but the one that vLLM keeps for its other processes; OpenMP was told of one before the fork."""
+    """Uses all cores but one, which is left to vLLM's other processes.
+
+    Before the fork, OpenMP was limited to one thread.
+    """
 
     def init_device(self) -> None:
-        """Set the threads before vLLM forbids it."""
+        """Set the number of threads before vLLM locks it."""
         torch.set_num_threads(max(1, len(os.sched_getaffinity(0)) - 1))
         super().init_device()
 
 
 class GroupedAdapters(PunicaWrapperCPU):
-    """Applies each adapter once to all tokens that want it, and none to those that want none.
+    """Applies each adapter once to all tokens that use it, and none to tokens without an adapter.
 
-    vLLM 0.32 copies the adapter's weights once for every token, which took two thirds of a tiny model's time, and gives tokens
-    without an adapter the last slot's in a batch where others have one.
+    vLLM 0.32 copies the adapter's weights for every token, which takes two thirds of a tiny model's
+    time, and in a mixed batch it applies the adapter of the last slot to tokens without one.
     """
 
     def add_lora_linear(
@@ -36,12 +39,22 @@ class GroupedAdapters(PunicaWrapperCPU):
         output_slices: tuple[int, ...],
         **kwargs: Any,
     ) -> None:
-        """Add to `y`, (tokens, all slices), what each token's adapter makes of `x`, (tokens, width); slices lie side by side."""
+        """Add the output of each token's adapter to `y`.
+
+        Args:
+            y: output of the base layer, shape (tokens, sum of all slices); changed in place.
+            x: input of the layer, shape (tokens, width).
+            lora_a_stacked: down projections by slice, shape (slots, 1, rank, width) each.
+            lora_b_stacked: up projections by slice, shape (slots, 1, slice, rank) each.
+            scale: factor for the output of the adapters.
+            output_slices: widths of the slices, which lie side by side in `y`.
+            **kwargs: ignored.
+        """
         y, x = y.view(-1, y.shape[-1]), x.view(-1, x.shape[-1])
-        wanted = self.token_lora_indices
-        for slot in wanted.unique().tolist():
+        slots = self.token_lora_indices
+        for slot in slots.unique().tolist():
             if slot < 0:
                 continue
-            (tokens,) = torch.nonzero(wanted == slot, as_tuple=True)
+            (tokens,) = torch.nonzero(slots == slot, as_tuple=True)
             parts = [x[tokens] @ down[slot, 0].T @ up[slot, 0].T for down, up in zip(lora_a_stacked, lora_b_stacked, strict=True)]
             y.index_add_(0, tokens, torch.cat(parts, 1), alpha=scale)

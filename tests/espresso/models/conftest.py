@@ -1,14 +1,15 @@
-"""Tiny siblings of the supported families: random weights, a byte-level tokenizer, a processor, all built from configs here."""
+"""Tiny models of the supported families, built from configs with random weights."""
 
 import os
 
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
 
+import numpy as np
 import pytest
 import torch
 from tokenizers import AddedToken
 
-from espresso.models import LocalModel
+from espresso.models import Message, Picture, TransformersModel
 
 WIDTH = 32
 SPECIALS = {
@@ -30,13 +31,13 @@ def chat_template(picture, *, end="<|im_end|>\n", role="<|im_start|>{{ m.role }}
 TEMPLATES = {
     "qwen": chat_template("<|vision_start|><|image_pad|><|vision_end|>"),
     "internvl": chat_template("<IMG_CONTEXT>\n"),
-    # As published: a turn's pictures are moved before its text.
+    # As published: moves the pictures of a turn before its text.
     "llava": (
         "{% for m in messages %}<|im_start|>{{ m.role }} {% for part in m.content if part.type == 'image' %}<image>\n{% endfor %}"
         "{% for part in m.content if part.type == 'text' %}{{ part.text }}{% endfor %}<|im_end|>{% endfor %}"
         "{% if add_generation_prompt %}<|im_start|>assistant\n{% endif %}"
     ),
-    # As published: the reply follows its colon after a space.
+    # As published: a space follows the colon of the generation prompt.
     "smolvlm": chat_template("<image>", end="<end_of_utterance>\n", role="{{ m.role | capitalize }}: ", ask="Assistant:"),
 }
 
@@ -252,7 +253,7 @@ FAMILIES = {
 
 
 def save(build, folder):
-    """Save a model whose weights are large enough to have opinions, and a LoRA adapter that changes them."""
+    """Save a model with a LoRA adapter; weights are scaled up for distinct probabilities."""
     from peft import LoraConfig, get_peft_model
 
     torch.manual_seed(3)
@@ -265,13 +266,13 @@ def save(build, folder):
     model.save_pretrained(folder)
     processor.save_pretrained(folder)
     adapted = get_peft_model(model, LoraConfig(r=2, target_modules="all-linear", init_lora_weights=False))
-    adapted.save_pretrained(folder / "loud")
-    return LocalModel(folder, adapters={"loud": folder / "loud"})
+    adapted.save_pretrained(folder / "strong")
+    return TransformersModel(folder, adapters={"strong": folder / "strong"})
 
 
 @pytest.fixture(scope="session", params=FAMILIES)
 def family(request, tmp_path_factory):
-    """Each vision family as a LocalModel with an adapter `loud`."""
+    """Each vision family as a TransformersModel with an adapter `strong`."""
     return save(FAMILIES[request.param], tmp_path_factory.mktemp(request.param))
 
 
@@ -283,3 +284,33 @@ def text_model(tmp_path_factory):
 @pytest.fixture(scope="session")
 def qwen2_vl(tmp_path_factory):
     return save(build_qwen2_vl, tmp_path_factory.mktemp("qwen2_vl"))
+
+
+@pytest.fixture(scope="session")
+def smolvlm(tmp_path_factory):
+    return save(build_smolvlm, tmp_path_factory.mktemp("smolvlm"))
+
+
+@pytest.fixture(scope="session")
+def picture():
+    """A small picture of noise."""
+    return _noise(56, 56)
+
+
+@pytest.fixture(scope="session")
+def conversations(picture):
+    """One picture; several with times; none in several turns; a wide one between texts."""
+    wide = _noise(56, 84)
+    return [
+        [Message("user", (picture, "What is this?"))],
+        [
+            Message("system", ("Be brief.",)),
+            Message("user", ("0.0 s", picture, "1.5 s", wide, "2.0 s", picture, "Who moves, and why?")),
+        ],
+        [Message("user", ("No picture here.",)), Message("assistant", ("So?",)), Message("user", ("Guess.",))],
+        [Message("user", ("first", wide, "last"))],
+    ]
+
+
+def _noise(height, width):
+    return Picture(np.random.default_rng(0).integers(0, 255, (height, width, 3), np.uint8))

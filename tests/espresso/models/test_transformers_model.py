@@ -1,25 +1,27 @@
-"""What a user meets around a local model: batches, threads, errors of one sentence."""
+"""Models in this process: batches, threads, memory, and errors of one line."""
 
 import asyncio
+import gc
 import json
+import subprocess
 import sys
+import threading
+import time
+import weakref
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
-from peft import LoraConfig, get_peft_model
 from pydantic import BaseModel
 from safetensors.torch import load_file
-from transformers import AutoConfig, AutoModelForCausalLM
 
 from espresso import profiles
 from espresso.errors import ModelError
-from espresso.models import LocalModel, Message, Picture
-from espresso.models import transformers_model as local_module
+from espresso.models import Message, Picture, TransformersModel, transformers_model
 
 
-def says(*content):
+def ask(*content):
     return [Message("user", content)]
 
 
@@ -27,23 +29,40 @@ async def test_a_text_model_chats_scores_and_writes_json(text_model):
     class Pick(BaseModel):
         frames: list[int]
 
-    reply = await text_model.chat(says("Hello"), max_tokens=8)
+    reply = await text_model.chat(ask("Hello"), max_tokens=8)
     assert 1 <= reply.tokens_out <= 8
-    choice = await text_model.chat(says("Hello"), choices=["A", "B"])
+    choice = await text_model.chat(ask("Hello"), choices=["A", "B"])
     assert np.isclose(sum(np.exp(list(choice.logprobs.values()))), 1)
-    written = await text_model.chat(says("Hello"), schema=Pick, max_tokens=40)
+    written = await text_model.chat(ask("Hello"), schema=Pick, max_tokens=40)
     assert json.loads(written.text) == written.parsed.model_dump()
     assert written.text == written.parsed.model_dump_json()
 
 
-async def test_a_text_model_refuses_pictures(text_model):
-    with pytest.raises(ModelError, match="reads text only"):
-        await text_model.chat(says(Picture(np.zeros((4, 4, 3), np.uint8))))
+async def test_a_text_model_rejects_pictures(text_model, picture):
+    with pytest.raises(ModelError, match="this text model cannot take pictures"):
+        await text_model.chat(ask(picture))
 
 
-async def test_a_bad_request_spoils_only_itself(text_model):
+async def test_a_reply_reports_the_size_of_its_prompt(family, conversations):
+    for messages in conversations:
+        counted = family.count_tokens(messages)
+        reply = await family.chat(messages, max_tokens=1)
+        assert (reply.tokens_in, reply.tokens_visual) == (counted.total, counted.visual)
+
+
+async def test_a_prompt_that_exceeds_the_context_is_rejected(qwen2_vl, picture):
+    with pytest.raises(ModelError, match=r"exceed its context of 2048\. Use fewer frames or a shorter text"):
+        await qwen2_vl.chat(ask(picture, "word " * 1000))
+
+
+async def test_an_unknown_adapter_is_named(text_model):
+    with pytest.raises(ModelError, match=r"unknown adapter 'weak' \(loaded: strong\)"):
+        await text_model.chat(ask("Hello"), adapter="weak")
+
+
+async def test_a_bad_request_does_not_fail_others(text_model):
     good, bad = await asyncio.gather(
-        text_model.chat(says("Hello"), max_tokens=4), text_model.chat(says("x" * 3000), max_tokens=4), return_exceptions=True
+        text_model.chat(ask("Hello"), max_tokens=4), text_model.chat(ask("x" * 3000), max_tokens=4), return_exceptions=True
     )
     assert good.tokens_out
     assert isinstance(bad, ModelError)
@@ -52,118 +71,175 @@ async def test_a_bad_request_spoils_only_itself(text_model):
 async def test_concurrent_chats_share_a_batch(text_model, monkeypatch):
     engine, sizes = text_model._engine(), []
     generate = engine.generate
-    monkeypatch.setattr(
-        engine, "generate", lambda prompts, *args, **wish: sizes.append(len(prompts)) or generate(prompts, *args, **wish)
-    )
-    await asyncio.gather(*(text_model.chat(says(f"Question {number}"), max_tokens=2) for number in range(6)))
+    monkeypatch.setattr(engine, "generate", lambda prompts, *args: sizes.append(len(prompts)) or generate(prompts, *args))
+    await asyncio.gather(*(text_model.chat(ask(f"Question {number}"), max_tokens=2) for number in range(6)))
     assert sum(sizes) == 6
     assert max(sizes) >= 5
 
 
-async def test_batches_are_bounded_by_tokens_and_keep_the_order(text_model, monkeypatch):
-    monkeypatch.setattr(local_module, "BATCH_TOKENS", 200)
-    asked = [says("word " * count) for count in (1, 30, 2, 25, 3)]
-    replies = await text_model.chat_many(asked, max_tokens=4)
-    assert [reply.tokens_in for reply in replies] == [text_model.count_tokens(messages).total for messages in asked]
+async def test_batches_are_limited_by_tokens_and_keep_the_order(text_model, monkeypatch):
+    engine, batches = text_model._engine(), []
+    generate = engine.generate
+    monkeypatch.setattr(engine, "generate", lambda prompts, *args: batches.append(prompts) or generate(prompts, *args))
+    monkeypatch.setattr(transformers_model, "BATCH_TOKENS", 200)
+    conversations = [ask("word " * count) for count in (1, 30, 2, 25, 3)]
+    replies = await text_model.chat_many(conversations, max_tokens=4)
+    assert [reply.tokens_in for reply in replies] == [text_model.count_tokens(messages).total for messages in conversations]
+    assert len(batches) > 1
+    for batch in batches:
+        longest = max(len(engine.processor.encode(prompt)) for prompt in batch)
+        assert len(batch) == 1 or len(batch) * (longest + 4) <= 200
 
 
-async def test_tokens_can_be_counted_while_the_model_is_at_work(qwen2_vl):
-    asked = [says(Picture(np.zeros((28 * (1 + number % 3), 28, 3), np.uint8)), "word " * number) for number in range(40)]
-    alone = [qwen2_vl.count_tokens(messages) for messages in asked]
-    work = asyncio.create_task(qwen2_vl.chat_many(asked, max_tokens=2))
+async def test_tokens_can_be_counted_while_the_model_works(qwen2_vl):
+    conversations = [ask(Picture(np.zeros((28 * (1 + number % 3), 28, 3), np.uint8)), "word " * number) for number in range(40)]
+    expected = [qwen2_vl.count_tokens(messages) for messages in conversations]
+    work = asyncio.create_task(qwen2_vl.chat_many(conversations, max_tokens=2))
     counts = []
     while not work.done():
-        counts.append([await asyncio.to_thread(qwen2_vl.count_tokens, messages) for messages in asked])
-    assert all(count == alone for count in counts)
-    assert [reply.tokens_in for reply in await work] == [count.total for count in alone]
+        counts.append([await asyncio.to_thread(qwen2_vl.count_tokens, messages) for messages in conversations])
+    assert all(count == expected for count in counts)
+    assert [reply.tokens_in for reply in await work] == [count.total for count in expected]
 
 
-async def test_a_request_given_up_is_not_worked_on(text_model, monkeypatch):
+async def test_a_cancelled_request_is_not_worked_on(text_model, monkeypatch):
     served, reply = [], text_model._reply
     monkeypatch.setattr(text_model, "_reply", lambda prompts, *rest: served.extend(prompts) or reply(prompts, *rest))
-    first = asyncio.create_task(text_model.chat(says("first"), max_tokens=30))
-    given_up = asyncio.create_task(text_model.chat(says("given up"), max_tokens=2))
+    first = asyncio.create_task(text_model.chat(ask("first"), max_tokens=30))
+    cancelled = asyncio.create_task(text_model.chat(ask("cancelled"), max_tokens=2))
     await asyncio.sleep(0)
-    given_up.cancel()
+    cancelled.cancel()
     await first
-    await text_model.chat(says("last"), max_tokens=2)
-    assert ["given up" in prompt for prompt in served] == [False, False]
+    await text_model.chat(ask("last"), max_tokens=2)
+    assert ["cancelled" in prompt for prompt in served] == [False, False]
 
 
-def test_a_model_outlives_an_event_loop(text_model):
-    first = asyncio.run(text_model.chat(says("Hello"), max_tokens=4))
-    assert asyncio.run(text_model.chat(says("Hello"), max_tokens=4)) == first
+def test_a_model_can_be_used_in_one_event_loop_after_another(text_model):
+    first = asyncio.run(text_model.chat(ask("Hello"), max_tokens=4))
+    assert asyncio.run(text_model.chat(ask("Hello"), max_tokens=4)) == first
 
 
-async def test_an_impossible_picture_is_an_error_of_one_sentence(qwen2_vl):
-    with pytest.raises(ModelError, match="a picture of 900x1 pixels does not suit the model"):
-        await qwen2_vl.chat(says(Picture(np.zeros((1, 900, 3), np.uint8)), "What?"), max_tokens=2)
+def test_threads_with_their_own_event_loops_share_a_model(text_model):
+    expected = asyncio.run(text_model.chat_many([ask(f"Question {number}") for number in range(6)], max_tokens=4))
+    replies = {}
+
+    def work(number):
+        replies[number] = asyncio.run(text_model.chat(ask(f"Question {number}"), max_tokens=4))
+
+    threads = [threading.Thread(target=work, args=(number,)) for number in range(6)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(30)
+    assert [replies[number].text for number in range(6)] == [reply.text for reply in expected]
 
 
-async def test_small_pictures_are_not_enlarged(qwen2_vl):
-    reader = qwen2_vl._engine().reader
-    small = says(Picture(np.zeros((56, 56, 3), np.uint8)))
-    assert reader.prepare([reader.render(small)], [small])["image_grid_thw"].tolist() == [[1, 4, 4]]
+def worker_threads(model):
+    return [thread for thread in threading.enumerate() if thread.name.startswith(f"model {model.name}")]
+
+
+def wait_for(condition):
+    deadline = time.monotonic() + 10
+    while not condition() and time.monotonic() < deadline:
+        gc.collect()
+        time.sleep(0.01)
+    return condition()
+
+
+async def test_closing_a_model_frees_its_weights_and_its_thread_but_not_those_of_others(text_model, tmp_path):
+    (tmp_path / "copy").symlink_to(text_model._folder)
+    closed, other = (TransformersModel(tmp_path / "copy", adapters={"strong": text_model._folder / "strong"}) for _ in range(2))
+    await asyncio.gather(*(model.chat(ask("Hello"), choices=["A", "B"]) for model in (closed, other)))
+    weights, engine = weakref.ref(closed._engine().model.get_input_embeddings().weight), weakref.ref(closed._engine())
+    assert len(worker_threads(closed)) == 2
+    closed.close()
+    assert wait_for(lambda: engine() is None and weights() is None)
+    assert wait_for(lambda: len(worker_threads(closed)) == 1)
+    assert (await other.chat(ask("Hello"), choices=["A", "B"])).text in "AB"
+    with pytest.raises(ModelError, match="this model is closed"):
+        await closed.chat(ask("Hello"))
+    with pytest.raises(ModelError, match="this model is closed"):
+        closed.count_tokens(ask("Hello"))
+    other.close()
+
+
+async def test_a_model_that_nothing_refers_to_frees_its_thread(text_model):
+    model = TransformersModel(text_model._folder)
+    await model.chat(ask("Hello"), choices=["A", "B"])
+    before, engine = len(worker_threads(text_model)), weakref.ref(model._engine())
+    del model
+    assert wait_for(lambda: engine() is None and len(worker_threads(text_model)) == before - 1)
+
+
+async def test_requests_that_wait_when_a_model_is_closed_fail(text_model):
+    model = TransformersModel(text_model._folder)
+    started, proceed = threading.Event(), threading.Event()
+    engine = model._engine()
+    generate = engine.generate
+
+    def slow(*args):
+        started.set()
+        proceed.wait(10)
+        return generate(*args)
+
+    engine.generate = slow
+    running = asyncio.create_task(model.chat(ask("first"), max_tokens=2))
+    await asyncio.to_thread(started.wait, 10)
+    waiting = asyncio.create_task(model.chat(ask("second"), max_tokens=3))
+    await asyncio.sleep(0)
+    model.close()
+    with pytest.raises(ModelError, match="closed before it replied"):
+        await asyncio.wait_for(waiting, 10)
+    proceed.set()
+    assert (await asyncio.wait_for(running, 10)).tokens_out
 
 
 async def test_a_folder_without_a_model_is_named(tmp_path):
-    with pytest.raises(ModelError, match=rf"{tmp_path / 'gone'}: no model there"):
-        await LocalModel(tmp_path / "gone").chat(says("Hello"))
+    with pytest.raises(ModelError, match=rf"{tmp_path / 'gone'} has no config.json"):
+        await TransformersModel(tmp_path / "gone").chat(ask("Hello"))
 
 
-async def test_a_folder_with_broken_weights_is_named(tmp_path):
+async def test_a_folder_with_missing_weights_is_named(tmp_path):
     (tmp_path / "config.json").write_text('{"model_type": "qwen3"}')
-    with pytest.raises(ModelError, match=rf"{tmp_path}: this model cannot be loaded") as caught:
-        await LocalModel(tmp_path).chat(says("Hello"))
+    with pytest.raises(ModelError, match=rf"{tmp_path}: cannot load this model") as caught:
+        await TransformersModel(tmp_path).chat(ask("Hello"))
     assert "\n" not in str(caught.value)
 
 
-async def test_an_adapter_of_another_model_is_told_in_a_sentence(text_model, tmp_path):
-    torch.manual_seed(0)
-    wider = AutoModelForCausalLM.from_config(AutoConfig.from_pretrained(text_model._folder, hidden_size=128))
-    get_peft_model(wider, LoraConfig(target_modules=["q_proj"])).save_pretrained(tmp_path / "other")
-    model = LocalModel(text_model._folder, adapters={"evidence": tmp_path / "other"})
-    with pytest.raises(ModelError, match=r"the adapter .*other was made for another model") as caught:
-        await model.chat(says("Hi"), adapter="evidence")
-    assert "\n" not in str(caught.value)
+async def test_a_missing_adapter_is_named(text_model, tmp_path):
+    model = TransformersModel(text_model._folder, adapters={"evidence": tmp_path / "gone"})
+    with pytest.raises(ModelError, match=r"adapter 'evidence': .*gone has no adapter_config\.json"):
+        await model.chat(ask("Hello"))
 
 
-async def test_an_adapter_folder_that_is_not_there_is_named(text_model, tmp_path):
-    model = LocalModel(text_model._folder, adapters={"evidence": tmp_path / "gone"})
-    with pytest.raises(ModelError, match="no adapter there for 'evidence'"):
-        await model.chat(says("Hello"))
+async def test_a_hub_model_that_is_out_of_reach_is_named():
+    with pytest.raises(ModelError, match=r"nobody/such-model-2B: this model \(4.3 GB to download\)"):
+        await TransformersModel("nobody/such-model-2B", download="4.3 GB").chat(ask("Hello"))
 
 
-async def test_a_hub_model_out_of_reach_names_itself_and_its_size():
-    model = LocalModel("nobody/such-model-2B", download="4.3 GB")
-    with pytest.raises(ModelError, match=r"nobody/such-model-2B: this model \(4.3 GB to download\) .* `hf download nobody"):
-        await model.chat(says("Hello"))
-
-
-def test_models_that_load_at_the_same_time_have_their_own_weights():
+def test_models_that_load_at_the_same_time_get_their_own_weights():
     folders = [Path(profiles.__file__).parent / "tiny" / name for name in ("vlm", "selector")]
     for _ in range(3):
-        models = [LocalModel(folder) for folder in folders]
+        models = [TransformersModel(folder) for folder in folders]
         for model in models:
             model.preload()
         for model, folder in zip(models, folders, strict=True):
-            held = model._engine().model.get_input_embeddings().weight
+            loaded = model._engine().model.get_input_embeddings().weight
             saved = load_file(folder / "model.safetensors")
             (name,) = (name for name in saved if name.endswith("embed_tokens.weight"))
-            assert torch.equal(held.float(), saved[name])
+            assert torch.equal(loaded.float(), saved[name])
+            model.close()
 
 
-def test_the_name_follows_the_weights(text_model, tmp_path):
+def test_the_name_depends_on_the_weights(tmp_path):
     (tmp_path / "model.safetensors").write_bytes(b"one")
-    first = LocalModel(tmp_path).name
-    assert LocalModel(tmp_path).name == first
+    first = TransformersModel(tmp_path).name
+    assert TransformersModel(tmp_path).name == first
     (tmp_path / "model.safetensors").write_bytes(b"two")
-    assert LocalModel(tmp_path).name != first
+    assert TransformersModel(tmp_path).name != first
     assert first.startswith(tmp_path.name)
 
 
 def test_importing_the_package_loads_no_framework():
-    import subprocess
-
     check = "import sys, espresso.models; sys.exit(len({'torch', 'transformers', 'openai'} & set(sys.modules)))"
     assert subprocess.run([sys.executable, "-c", check], check=False).returncode == 0

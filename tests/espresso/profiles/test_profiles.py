@@ -1,10 +1,10 @@
-"""Profiles are read, and what is wrong with one is said in a sentence."""
+"""Profiles: the shipped ones, the user's own, served ones, and error messages."""
 
 import pytest
 
 from espresso import profiles
 from espresso.errors import ProfileError
-from espresso.models import LocalModel, ServerModel, connect
+from espresso.models import OpenAIModel, TransformersModel, connect
 
 ROLE = '[{role}]\nbackend = "transformers"\nmodel = "{model}"\n'
 HEAD = 'about = "mine"\ndownload = "none"\nprompts = "general"\nsampling = "uniform-8"\nframe_size = 224\ncore_frames = 4\n'
@@ -20,7 +20,7 @@ def write(tmp_path):
     return write
 
 
-def test_the_four_shipped_profiles_load_and_say_what_they_can():
+def test_shipped_profiles_can_be_loaded():
     assert profiles.names() == ["api", "laptop", "paper", "tiny", "tiny-light"]
     for name in profiles.names():
         profile = profiles.load(name)
@@ -29,47 +29,57 @@ def test_the_four_shipped_profiles_load_and_say_what_they_can():
         assert "\n" not in profile.about
 
 
-def test_tiny_needs_nothing_and_sees_with_one_model(monkeypatch):
+def test_tiny_needs_no_download_and_shares_its_vision_model():
     profile = profiles.load("tiny")
     roles = connect(profile)
     assert profile.download == "none"
-    assert "procedural world" in profile.about
+    assert profile.world_only
+    assert not profile.judge_compares
     assert roles.captioner is roles.reasoner is not roles.selector
     assert roles.judge not in (None, roles.reasoner, roles.selector)
 
 
-def test_a_path_is_a_profile_too_and_its_models_lie_beside_it(write, tmp_path):
+def test_model_paths_are_relative_to_the_profile(write, tmp_path):
     profile = profiles.load(write(OWN + 'adapters = { evidence = "./lora" }\n'))
     assert profile.captioner.model == str(tmp_path / "models/vlm")
     assert profile.reasoner.adapters == {"evidence": str(tmp_path / "lora")}
     assert connect(profile).adapters == {"evidence": "evidence"}
-    assert isinstance(connect(profile).captioner, LocalModel)
+    assert isinstance(connect(profile).captioner, TransformersModel)
 
 
-def test_roles_that_differ_in_adapters_alone_share_a_model_but_not_a_name(write):
+def test_roles_that_differ_only_in_adapters_share_a_model(write):
     judge = ROLE.format(role="judge", model="./models/vlm") + 'adapters = {{ {} = "./other" }}\n'
     reasoner = 'adapters = { answer = "./lora" }\n'
     roles = connect(profiles.load(write(OWN + reasoner + judge.format("judge"))))
     assert roles.captioner is roles.reasoner is roles.judge
-    with pytest.raises(ProfileError, match=r"two roles of .*vlm have an adapter 'answer'. Rename one"):
+    with pytest.raises(ProfileError, match=r"two roles of .*vlm define different adapters named 'answer'. Rename one"):
         connect(profiles.load(write(OWN + reasoner + judge.format("answer"))))
 
 
-def test_a_profile_at_an_address_has_its_models_behind_servers_a_port_each(write):
+def test_served_models_have_consecutive_ports(write):
     profile = profiles.load("paper@gpu7:9000")
     assert profile.name == "paper@gpu7:9000"
     assert [(role.model, role.base_url) for role in profile.roles.values()] == [
         ("OpenGVLab/InternVL3-1B-hf", "http://gpu7:9000/v1"),
         ("Qwen/Qwen2.5-1.5B-Instruct", "http://gpu7:9001/v1"),
         ("Qwen/Qwen2.5-VL-7B-Instruct", "http://gpu7:9002/v1"),
-        ("Qwen/Qwen2.5-VL-7B-Instruct", "http://gpu7:9002/v1"),
     ]
     roles = connect(profile)
-    assert isinstance(roles.captioner, ServerModel)
-    assert roles.judge is roles.reasoner is not roles.captioner
+    assert isinstance(roles.captioner, OpenAIModel)
+    assert roles.reasoner is not roles.captioner
 
 
-def test_a_served_folder_is_called_as_the_model_in_this_process_is(write, tmp_path):
+def test_roles_with_the_same_model_share_a_server():
+    roles = connect(profiles.load("laptop@gpu7:9000"))
+    assert roles.selector is roles.reasoner is not roles.captioner
+
+
+def test_served_roles_keep_the_options_of_pictures():
+    here, served = profiles.load("laptop"), profiles.load("laptop@localhost:8000")
+    assert served.captioner.image_options == here.captioner.image_options != here.reasoner.image_options
+
+
+def test_served_model_has_the_name_of_the_local_one(write, tmp_path):
     more = "context_length = 1000\npicture_tokens = 10\n"
     text = OWN.replace('vlm"\n', f'vlm"\n{more}') + 'adapters = { evidence = "./lora" }\n'
     profile = profiles.load(f"{write(text)}@localhost:8000")
@@ -80,38 +90,51 @@ def test_a_served_folder_is_called_as_the_model_in_this_process_is(write, tmp_pa
     assert roles.captioner is roles.selector is roles.reasoner
 
 
-def test_an_at_in_a_path_is_the_paths_own(write, tmp_path):
+def test_default_profile_comes_from_the_environment(monkeypatch):
+    monkeypatch.delenv("ESPRESSO_PROFILE", raising=False)
+    assert profiles.load().name == "tiny"
+    monkeypatch.setenv("ESPRESSO_PROFILE", "laptop")
+    assert profiles.load().name == "laptop"
+    assert profiles.load("api").name == "api"
+
+
+def test_a_loaded_profile_is_returned_as_it_is():
+    profile = profiles.load("tiny").model_copy(update={"core_frames": 2})
+    assert profiles.load(profile) is profile
+
+
+def test_at_sign_in_a_path_is_no_address(write, tmp_path):
     (tmp_path / "me@home").mkdir()
     own = write(OWN).rename(tmp_path / "me@home" / "mine@work.toml")
     assert profiles.load(own).name == str(own)
 
 
-def test_api_roles_stay_where_they_are(monkeypatch):
+def test_address_does_not_change_api_roles():
     assert profiles.load("api@localhost:8000").reasoner == profiles.load("api").reasoner
 
 
 @pytest.mark.parametrize(
-    ("address", "sentence"),
+    ("address", "message"),
     [
-        ("tiny@localhost", "tiny@localhost: not an address. Give tiny@host:port"),
-        ("tiny@:80", "not an address"),
+        ("tiny@localhost", "tiny@localhost: invalid address. Use tiny@host:port"),
+        ("tiny@:80", "invalid address"),
         ("tinny@localhost:1", "Did you mean tiny"),
     ],
 )
-def test_an_address_that_is_none_is_told(address, sentence):
-    with pytest.raises(ProfileError, match=sentence):
+def test_invalid_address_is_an_error(address, message):
+    with pytest.raises(ProfileError, match=message):
         profiles.load(address)
 
 
-def test_what_a_server_must_know_is_asked_for(write):
-    with pytest.raises(ProfileError, match=r"vlm cannot be served without its context_length"):
+def test_serving_requires_a_context_length(write):
+    with pytest.raises(ProfileError, match=r"context_length is required to serve .*vlm"):
         profiles.load(f"{write(OWN)}@localhost:8000")
 
 
-def test_the_api_profile_wants_its_key(monkeypatch):
+def test_api_profile_requires_its_key(monkeypatch):
     monkeypatch.delenv("OPENAI_API_KEY", raising=False)
     with pytest.raises(
-        ProfileError, match=r"profile api: gpt-4\.1-mini needs a key. Put it into the environment as OPENAI_API_KEY"
+        ProfileError, match=r"profile api: gpt-4\.1-mini needs an API key. Set the environment variable OPENAI_API_KEY"
     ):
         connect(profiles.load("api"))
     monkeypatch.setenv("OPENAI_API_KEY", "x")
@@ -119,24 +142,24 @@ def test_the_api_profile_wants_its_key(monkeypatch):
 
 
 @pytest.mark.parametrize(
-    ("name", "sentence"),
+    ("name", "message"),
     [
-        ("tinny", "no profile is called 'tinny' (there are: api, laptop, paper, tiny, tiny-light). Did you mean tiny?"),
-        ("", "Give one of these, or the path of a .toml file."),
-        ("../tiny", "no profile is called '../tiny'"),
-        ("gone.toml", "gone.toml: the profile cannot be read (No such file or directory)"),
+        ("tinny", "unknown profile 'tinny' (available: api, laptop, paper, tiny, tiny-light). Did you mean tiny?"),
+        ("", "Use one of these, or the path of a .toml file."),
+        ("../tiny", "unknown profile '../tiny'"),
+        ("gone.toml", "gone.toml: cannot read the profile (No such file or directory)"),
     ],
 )
-def test_an_unknown_profile_is_named(name, sentence):
+def test_unknown_profile_is_an_error(name, message):
     with pytest.raises(ProfileError) as caught:
         profiles.load(name)
-    assert sentence in str(caught.value)
+    assert message in str(caught.value)
 
 
 @pytest.mark.parametrize(
-    ("text", "sentence"),
+    ("text", "message"),
     [
-        ("about = ", "this is not TOML"),
+        ("about = ", "invalid TOML"),
         (HEAD, "captioner: Field required"),
         (OWN.replace("224", "0"), "frame_size: Input should be greater than 0"),
         (OWN.replace('"transformers"', '"magic"'), "captioner: Input tag 'magic'"),
@@ -144,8 +167,8 @@ def test_an_unknown_profile_is_named(name, sentence):
         (HEAD + 'captioner = "x"\n', "captioner: Input should be"),
     ],
 )
-def test_what_is_wrong_with_a_profile_is_said(write, text, sentence):
+def test_error_states_what_is_wrong_with_a_profile(write, text, message):
     with pytest.raises(ProfileError) as caught:
         profiles.load(write(text))
-    assert sentence in str(caught.value)
+    assert message in str(caught.value)
     assert "\n" not in str(caught.value)

@@ -1,4 +1,4 @@
-"""Services at the edge of what is tested: real HTTP servers that say what a test wants said."""
+"""Real HTTP servers with scripted replies, in place of OpenAI-compatible services."""
 
 import json
 import threading
@@ -6,8 +6,11 @@ from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 
-class Edge(BaseHTTPRequestHandler):
-    """Replies to a JSON request as `server.answers(request)` says: (status, body). `server.asked` are the requests so far."""
+class JsonHandler(BaseHTTPRequestHandler):
+    """Replies to a POST request with `server.answers(request)`: (status, body).
+
+    `server.asked` lists the requests.
+    """
 
     protocol_version = "HTTP/1.1"
 
@@ -30,11 +33,11 @@ class Edge(BaseHTTPRequestHandler):
 
 
 @contextmanager
-def served(handler=Edge, answers=None):
-    """A server on a free port that answers with `answers`; `server.url` is its address for OpenAI's clients."""
+def http_server(handler=JsonHandler, answers=None):
+    """Serve `answers(request)` on a free port; `server.url` is the address for OpenAI's clients."""
     server = ThreadingHTTPServer(("127.0.0.1", 0), handler)
     server.daemon_threads = True
-    server.handle_error = lambda *_: None  # a client that gave up waiting, or was killed
+    server.handle_error = lambda *_: None  # clients that time out or are killed
     server.answers, server.asked, server.lock = answers, [], threading.Lock()
     server.url = f"http://127.0.0.1:{server.server_port}/v1"
     threading.Thread(target=lambda: server.serve_forever(0.02), daemon=True).start()
@@ -46,7 +49,7 @@ def served(handler=Edge, answers=None):
 
 
 def completion(text, tokens_in=100, tokens_out=50):
-    """A reply of OpenAI's chat completions."""
+    """Return a reply of OpenAI's chat completions."""
     return {
         "id": "1",
         "object": "chat.completion",
