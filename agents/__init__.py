@@ -1,5 +1,5 @@
-"""The LangGraph agents of videoespresso: one node a file, one graph a file.
+"""The LangGraph agents of videoespresso: from a question to evidence, answer and verdict.
 
-Nodes are plain async functions: the state and the run's means go in, an update goes out, nothing else changes. `answer` holds the
-graph that answers a question: sample -> caption -> select -> evidence -> sufficient? -> answer. `ask` is its front door.
+`session` holds a profile, its models and the cache; `answer` is the graph, one node per file; `ask`
+and `batch` are its entry points; `judge` scores answers; `trace` records what the nodes did.
 """

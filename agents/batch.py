@@ -1,11 +1,12 @@
-"""Many questions under way at once: `espresso.ask_many` and `espresso.aask_many`.
+"""Ask many questions concurrently: `espresso.ask_many` and `espresso.aask_many`.
 
     for answer in espresso.ask_many(questions, profile="tiny@localhost:8000"):
         ...
 
-Questions are taken as there is room for them and answers come in their order, so that neither need fit into memory. Of the
-questions about one clip the first captions it and the others wait for that alone. A model that is asked by many at once fills
-its batches; how many requests a server gets at a time is its role's `concurrency`.
+Questions are read when there is room for them and answers are yielded in their order, so neither
+has to fit into memory. Of the questions about one clip the first captions it, and the others wait
+for the captions only. Many concurrent questions fill the batches of a model; `concurrency` in a
+profile's role limits the requests that its server gets at once.
 """
 
 from __future__ import annotations
@@ -15,59 +16,86 @@ import threading
 from collections import deque
 from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable, Iterator
 from contextlib import aclosing
-from typing import Any, TypeVar
+from pathlib import Path
+from typing import TypeVar
 
-from agents.answer.graph import Progress
-from agents.ask import aask
+from agents.answer.graph import NodeStarted
+from agents.ask import answer
+from agents.session import Session, shared_session
 from espresso.errors import EspressoError
+from espresso.options import Strategy
+from espresso.profiles import Profile
 from espresso.schema import Answer, Question
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
+
 AT_ONCE = 64
-"""Enough to fill the batches of a server while others decode, few enough for their pixels to fit into memory."""
-_CAPTIONED_BY = ("select", "evidence", "answer")
+"""Questions in progress: enough to fill a server's batches, few enough for memory."""
 
 
-async def in_order(
-    items: Iterable[Item], work: Callable[[Item], Awaitable[Result]], at_once: int = AT_ONCE
+async def bounded(
+    items: Iterable[Item], work: Callable[[Item], Awaitable[Result]], limit: int = AT_ONCE
 ) -> AsyncGenerator[Result, None]:
-    """Do `work` on at most `at_once` items at a time; results in the items' order. What is under way at the end is cancelled.
+    """Run `work` on at most `limit` items at once and yield the results in the items' order.
 
-    As many results again may wait for one before them, so that an item whose batch comes late keeps no other from beginning.
+    As many results again may wait for an earlier one, so an item in a late batch does not hold up
+    the rest. The first item that fails raises its error at once. Whatever still runs when the
+    generator ends is cancelled.
     """
-    source, under_way = iter(items), deque[asyncio.Task[Result]]()
+    source, tasks, exhausted = iter(items), deque[asyncio.Task[Result]](), False
 
     async def run(item: Item) -> Result:
         return await work(item)
 
     try:
-        for item in source:
-            under_way.append(asyncio.create_task(run(item)))
-            while under_way:
-                busy = [task for task in under_way if not task.done()]
-                if under_way[0].done() or len(under_way) >= 2 * at_once:
-                    yield await under_way.popleft()
-                elif len(busy) >= at_once:
-                    await asyncio.wait(busy, return_when=asyncio.FIRST_COMPLETED)
-                else:
-                    break
-        while under_way:
-            yield await under_way.popleft()
+        while not exhausted or tasks:
+            busy = [task for task in tasks if not task.done()]
+            if failed := next((task for task in tasks if task.done() and task.exception()), None):
+                failed.result()
+            elif tasks and tasks[0].done():
+                yield tasks.popleft().result()
+            elif exhausted or len(busy) >= limit or len(tasks) >= 2 * limit:
+                await asyncio.wait(busy, return_when=asyncio.FIRST_COMPLETED)
+            else:
+                try:
+                    tasks.append(asyncio.create_task(run(next(source))))
+                except StopIteration:
+                    exhausted = True
     finally:
-        for task in under_way:
+        for task in tasks:
             task.cancel()
-        await asyncio.gather(*under_way, return_exceptions=True)
+        await asyncio.gather(*tasks, return_exceptions=True)
 
 
 async def aask_many(
-    questions: Iterable[Question], *, at_once: int = AT_ONCE, **settings: Any
+    questions: Iterable[Question],
+    *,
+    profile: str | Path | Profile | None = None,
+    session: Session | None = None,
+    strategy: Strategy = "selector",
+    frames: int | None = None,
+    allow_urls: bool = False,
+    allow_out_of_domain: bool = False,
+    at_once: int = AT_ONCE,
 ) -> AsyncGenerator[Answer | EspressoError, None]:
-    """Ask each question of its `visuals`; where one cannot be answered, its error comes in the answer's place.
+    """Ask many questions; if one cannot be answered, its error is yielded in its place.
 
-    at_once: how many questions are under way. settings: as `aask` takes them, but visuals, text, options and on_progress. Leave
-    the iterator (`aclosing`) to cancel what is under way.
+    Close the generator (`contextlib.aclosing`) to cancel what is in progress.
+
+    Args:
+        questions: the questions, each with the paths of its visuals.
+        profile: a profile, its name or the path of its file. None is ESPRESSO_PROFILE, else `tiny`.
+        session: the profile, models and cache to use; `profile` is ignored then.
+        strategy: how core frames are found, see `espresso.options.Strategy`.
+        frames: the most core frames that the selector may choose, or the number of frames of
+            `uniform`.
+        allow_urls: whether visuals are fetched from http and https URLs.
+        allow_out_of_domain: whether to answer about visuals that the profile's models do not know.
+            The answer has a warning and no confidence then; otherwise it is a QuestionError.
+        at_once: how many questions are in progress at once.
     """
+    used = session or shared_session(profile)
     captioned: dict[tuple[str, ...], asyncio.Event] = {}
 
     async def ask(question: Question) -> Answer | EspressoError:
@@ -76,46 +104,76 @@ async def aask_many(
         if earlier:
             await earlier.wait()
 
-        def on_progress(progress: Progress) -> None:
-            if progress.node in _CAPTIONED_BY:
+        def on_progress(node: NodeStarted) -> None:
+            if node.role in ("selector", "reasoner"):
                 done.set()
 
         try:
-            answer = await aask(question.visuals, question.text, options=question.options, on_progress=on_progress, **settings)
-            return answer.model_copy(update={"question": question.asked()})
+            return await answer(
+                question,
+                used,
+                strategy=strategy,
+                frames=frames,
+                allow_urls=allow_urls,
+                allow_out_of_domain=allow_out_of_domain,
+                on_progress=on_progress,
+            )
         except EspressoError as error:
             return error
         finally:
             done.set()
 
-    async with aclosing(in_order(questions, ask, at_once)) as answers:
-        async for answer in answers:
-            yield answer
+    async with aclosing(bounded(questions, ask, at_once)) as answers:
+        async for each in answers:
+            yield each
 
 
-def ask_many(questions: Iterable[Question], *, at_once: int = AT_ONCE, **settings: Any) -> Iterator[Answer | EspressoError]:
-    """`aask_many` for code that is not asynchronous; works in a notebook too, and goes on while the caller is busy."""
+def ask_many(
+    questions: Iterable[Question],
+    *,
+    profile: str | Path | Profile | None = None,
+    session: Session | None = None,
+    strategy: Strategy = "selector",
+    frames: int | None = None,
+    allow_urls: bool = False,
+    allow_out_of_domain: bool = False,
+    at_once: int = AT_ONCE,
+) -> Iterator[Answer | EspressoError]:
+    """Ask many questions from synchronous code or a notebook, see `aask_many`.
+
+    The questions are asked in a background thread, which continues while the caller is busy.
+    """
+    used = session or shared_session(profile)
     loop = asyncio.new_event_loop()
     thread = threading.Thread(target=loop.run_forever, daemon=True, name="ask-many")
     thread.start()
-    many = aask_many(questions, at_once=at_once, **settings)
+    answers = aask_many(
+        questions,
+        session=used,
+        strategy=strategy,
+        frames=frames,
+        allow_urls=allow_urls,
+        allow_out_of_domain=allow_out_of_domain,
+        at_once=at_once,
+    )
 
-    async def end() -> None:
+    async def stop() -> None:
         tasks = asyncio.all_tasks() - {asyncio.current_task()}
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
-        await many.aclose()
+        await answers.aclose()
+        await used.roles.disconnect()
 
     try:
-        while answer := asyncio.run_coroutine_threadsafe(_next(many), loop).result():
-            yield answer
+        while each := asyncio.run_coroutine_threadsafe(_next(answers), loop).result():
+            yield each
     finally:
-        asyncio.run_coroutine_threadsafe(end(), loop).result()
+        asyncio.run_coroutine_threadsafe(stop(), loop).result()
         loop.call_soon_threadsafe(loop.stop)
         thread.join()
         loop.close()
 
 
-async def _next(many: AsyncGenerator[Answer | EspressoError, None]) -> Answer | EspressoError | None:
-    return await anext(many, None)
+async def _next(answers: AsyncGenerator[Answer | EspressoError, None]) -> Answer | EspressoError | None:
+    return await anext(answers, None)

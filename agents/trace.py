@@ -1,14 +1,13 @@
-"""What nodes share: prompts that fit the model, evenly spread frames, and the step that a node leaves in the trace."""
+"""What nodes share: prompts that fit the model's context, and the step that a node records."""
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Iterable, Sequence
 from typing import Any, TypeVar
 
-import numpy as np
-
 import prompts
-from espresso.cache import Kept
+from espresso.cache import CachedCaption
 from espresso.models import ChatModel, Completion, fit_frames
 from espresso.schema import Step
 from prompts import Prompt
@@ -16,42 +15,57 @@ from prompts import Prompt
 Item = TypeVar("Item")
 
 
-def fitted(
+async def fit_prompt(
     name: str, items: Sequence[Item], model: ChatModel, *, listed_as: str, style: prompts.Style, max_tokens: int, **inputs: Any
 ) -> tuple[list[Item], Prompt, str | None]:
-    """Render a prompt over as many of `items` as the model's context holds beside a reply of `max_tokens`.
+    """Render a prompt over as many items as fit the model's context next to the reply.
 
-    listed_as: the template's name for the items. Returns those kept, the prompt, and a note where some had to go.
-    Raises ModelError where not even the prompt without items fits.
+    Args:
+        name: name of the prompt template.
+        items: frames or captions, anything that can be left out.
+        model: the model that will be asked.
+        listed_as: the template's name for the items.
+        style: style of the prompt templates.
+        max_tokens: length of the reply, in tokens.
+        **inputs: the template's other inputs.
+
+    Returns:
+        The items kept, the prompt, and a note if some items were left out.
+
+    Raises:
+        ModelError: even the prompt without items does not fit.
     """
 
     def render(kept: Sequence[Item]) -> Prompt:
         return prompts.render(name, style=style, **{listed_as: list(kept)}, **inputs)
 
-    kept, _, note = fit_frames(lambda some: render(some).messages, items, model, max_tokens)
-    return kept, render(kept), note
+    def fit() -> tuple[list[Item], Prompt, str | None]:
+        kept, _, note = fit_frames(lambda some: render(some).messages, items, model, max_tokens)
+        return kept, render(kept), note
+
+    return await asyncio.to_thread(fit)  # the first call loads the model
 
 
-def spread(items: Sequence[Item], count: int) -> list[Item]:
-    """`count` of the items (all where there are fewer), evenly spread, each from the middle of its stretch, in their order."""
-    count = min(count, len(items))
-    middles = (np.arange(count) + 0.5) * len(items) / max(count, 1)
-    return [items[int(middle)] for middle in middles]
-
-
-def step(
+def make_step(
     node: str,
     replies: Sequence[Completion] = (),
     *,
     model: ChatModel | None = None,
     prompt: str | None = None,
     frames: int = 0,
-    saved: Sequence[Completion | Kept] = (),
+    saved: Sequence[Completion | CachedCaption] = (),
     notes: Iterable[str | None] = (),
 ) -> tuple[Step]:
-    """Make the one step of a node: its tokens summed over the replies, its notes joined; the graph times it.
+    """Make the trace of one node: a single step. The graph adds its role and its time.
 
-    saved: replies that were known.
+    Args:
+        node: name of the node.
+        replies: the model's replies, whose tokens are summed.
+        model: the model that was asked.
+        prompt: hash of the prompt template.
+        frames: frames that the model was shown.
+        saved: replies that came from the cache.
+        notes: what did not go as planned; None is skipped.
     """
     return (
         Step(

@@ -1,4 +1,7 @@
-"""The answer graph (VideoEspresso, section 4): sample -> caption -> select -> evidence -> sufficient -> answer.
+"""The answer graph (VideoEspresso, section 4).
 
-One node per file, each an async function from state and context to an update of the state; `graph` wires them.
+Its nodes: sample -> caption -> select -> evidence -> sufficient -> answer (-> judge).
+
+One node per file, each an async function from state and context to an update of the state; `graph`
+connects them, `state` and `context` are what they work on.
 """

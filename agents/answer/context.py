@@ -1,27 +1,27 @@
-"""What the nodes of one run work with and the state does not hold: models, opened visuals, their pixels, the caption cache.
+"""The context of one question: the session, the opened visuals and their pixels.
 
-LangGraph hands it to each node as the runtime context, so that a state can be written down as JSON at any node.
+LangGraph passes it to every node as the runtime context, so the state stays plain records that can
+be saved as JSON at any node.
 """
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import lru_cache
 
 import numpy as np
 
-from espresso import media, profiles
-from espresso.cache import Cache
+from agents.session import Session, shared_session
+from espresso import media
 from espresso.media import Media
-from espresso.models import Picture, Roles, connect
-from espresso.profiles import Profile
+from espresso.models import Picture
 from espresso.schema import Frame
 
 
 @dataclass(frozen=True, eq=False)
-class Shown:
-    """A frame as a prompt shows it: its picture, and its time in seconds."""
+class ShownFrame:
+    """A frame as a prompt shows it."""
 
     frame: Frame
     picture: Picture
@@ -32,51 +32,65 @@ class Shown:
         return self.frame.time
 
 
-@lru_cache(maxsize=1)
-def connected(profile: str) -> Roles:
-    """Connect to the models of a profile, given as JSON, and keep them: the next question finds them loaded."""
-    return connect(Profile.model_validate_json(profile))
-
-
 @dataclass(init=False)
-class Run:
-    """The means of one run. LangGraph's own tools see `profile` alone; the rest is made from it where it is not given.
+class AnswerContext:
+    """The runtime context of the answer graph.
 
-    profile: a profile's name or file. roles: the models. clips: the question's visuals, in its order; opened by their paths
-    where none are given. cache: where captions are kept; None keeps none.
+    Args:
+        profile: name or file of the profile; all that LangGraph's own server passes. Ignored if a
+            session is given. None is ESPRESSO_PROFILE, else `tiny`.
+        session: the session to use instead of the shared one of the profile.
+        visuals: the question's visuals, opened, in its order. Visuals that are not given are opened
+            by their paths.
+        allow_urls: whether visuals are fetched from http and https URLs.
     """
 
-    profile: str
+    profile: str | None = None
 
     def __init__(
         self,
-        profile: str | Profile = "tiny",
+        profile: str | None = None,
         *,
-        roles: Roles | None = None,
-        clips: Sequence[Media] = (),
-        cache: Cache | None = None,
+        session: Session | None = None,
+        visuals: Sequence[Media] = (),
+        allow_urls: bool = False,
     ) -> None:
-        self.settings: Profile = profile if isinstance(profile, Profile) else profiles.load(profile)
-        self.profile = self.settings.name
-        self.roles: Roles = roles or connected(self.settings.model_dump_json())
-        self.clips = tuple(clips)
-        self.cache = cache
+        self.profile = session.profile.name if session else profile
+        self.visuals = tuple(visuals)
+        self._session = session
+        self._allow_urls = allow_urls
         self._pictures: dict[Frame, Picture] = {}
 
+    @property
+    def session(self) -> Session:
+        """The session; there is one once the context is open."""
+        assert self._session, "open the context first"
+        return self._session
+
     async def open(self, sources: Sequence[str]) -> None:
-        """Open the visuals unless they are open. Raises MediaError."""
-        if not self.clips:
-            self.clips = tuple(await media.in_background(lambda: [media.open(source) for source in sources]))
+        """Load the profile and open the visuals, unless that is done.
+
+        Raises MediaError or ProfileError.
+        """
+        if self._session is None:
+            self._session = await asyncio.to_thread(shared_session, self.profile)
+        if not self.visuals:
+            self.visuals = tuple(
+                await media.in_background(lambda: [media.open(source, allow_urls=self._allow_urls) for source in sources])
+            )
 
     def keep(self, frames: Sequence[Frame], pixels: np.ndarray) -> None:
-        """Keep pixels, (n, height, width, 3) uint8 RGB, that sampling has decoded at the profile's frame size."""
+        """Keep decoded pixels, (n, height, width, 3) uint8 RGB at the profile's frame size."""
         self._pictures.update(zip(frames, map(Picture, pixels), strict=True))
 
-    async def show(self, frames: Sequence[Frame]) -> list[Shown]:
-        """Give the frames their pixels, at the profile's frame size; what is not decoded yet is now. Raises MediaError."""
-        for position, clip in enumerate(self.clips):
+    async def show(self, frames: Sequence[Frame]) -> list[ShownFrame]:
+        """Return the frames with their pixels at the profile's frame size; decode what is missing.
+
+        Raises MediaError.
+        """
+        for position, visual in enumerate(self.visuals):
             missing = [frame for frame in frames if frame.visual == position and frame not in self._pictures]
             if missing:
                 indices = [frame.index for frame in missing]
-                self.keep(missing, await media.in_background(clip.decode, indices, size=self.settings.frame_size))
-        return [Shown(frame, self._pictures[frame]) for frame in frames]
+                self.keep(missing, await media.in_background(visual.decode, indices, size=self.session.profile.frame_size))
+        return [ShownFrame(frame, self._pictures[frame]) for frame in frames]

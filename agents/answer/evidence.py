@@ -1,28 +1,28 @@
-"""Say what the core frames show that bears on the question (VideoEspresso, section 4: stage 1 of the reasoner)."""
+"""Write the evidence: what the core frames show (VideoEspresso, section 4, stage 1)."""
 
 from __future__ import annotations
 
-from agents.answer.context import Run
+from agents.answer.context import AnswerContext
 from agents.answer.state import AnswerState, AnswerUpdate
-from agents.trace import fitted, step
+from agents.trace import fit_prompt, make_step
 
 MAX_TOKENS = 256
 
 
-async def evidence(state: AnswerState, run: Run) -> AnswerUpdate:
+async def evidence(state: AnswerState, context: AnswerContext) -> AnswerUpdate:
     """Fill `evidence` from `core_frames`. Raises MediaError or ModelError."""
-    reasoner = run.roles.reasoner
-    shown, prompt, thinned = fitted(
+    roles = context.session.roles
+    shown, prompt, note = await fit_prompt(
         "evidence",
-        await run.show([core.frame for core in state.core_frames]),
-        reasoner,
+        await context.show([core.frame for core in state.core_frames]),
+        roles.reasoner,
         listed_as="frames",
-        style=run.settings.prompts,
+        style=context.session.profile.prompts,
         max_tokens=MAX_TOKENS,
         question=state.question.text,
     )
-    reply = await reasoner.chat(prompt.messages, adapter=run.roles.adapters.get("evidence"), max_tokens=MAX_TOKENS)
+    reply = await roles.reasoner.chat(prompt.messages, adapter=roles.adapters.get("evidence"), max_tokens=MAX_TOKENS)
     return AnswerUpdate(
         evidence=reply.text.strip(),
-        trace=step("evidence", [reply], model=reasoner, prompt=prompt.hash, frames=len(shown), notes=[thinned]),
+        trace=make_step("evidence", [reply], model=roles.reasoner, prompt=prompt.hash, frames=len(shown), notes=[note]),
     )

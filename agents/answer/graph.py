@@ -1,9 +1,11 @@
-"""The answer graph: a question about visuals goes in; core frames, evidence, an answer and, if it is judged, a verdict come out.
+"""The answer graph: from a question to core frames, evidence, an answer and a verdict.
 
-sample -> caption -> select -> evidence -> sufficient -> answer is the way of the `selector` strategy (VideoEspresso, section 4);
-when the evidence is not enough, `sufficient` leads back to `select` once. `uniform`, `all` and `given` have their core frames
-after `sample` and go on to `evidence`; `blind` goes straight to `answer`, and so does all else in a `direct` profile or where
-the caller gives the evidence. Where a reference is given, `judge` comes last, and is the only node that gets to see it.
+With the `selector` strategy a question passes sample -> caption -> select -> evidence -> sufficient
+-> answer (VideoEspresso, section 4). If the evidence does not suffice, `sufficient` leads back to
+`select` once. `uniform`, `all` and `given` have their core frames after `sample` and continue with
+`evidence`. `blind` continues with `answer`, and so does every strategy if the profile is `direct`
+or the caller gives the evidence. If there is a reference, `judge` comes last; it is the only node
+that sees the reference.
 """
 
 from __future__ import annotations
@@ -17,58 +19,76 @@ from langgraph.graph import END, START, StateGraph
 from langgraph.graph.state import CompiledStateGraph
 from langgraph.runtime import Runtime
 
-from agents.answer.answer import reply
+from agents.answer.answer import answer
 from agents.answer.caption import caption
-from agents.answer.context import Run
+from agents.answer.context import AnswerContext
 from agents.answer.evidence import evidence
 from agents.answer.sample import sample
 from agents.answer.select import select
 from agents.answer.state import AnswerState, AnswerUpdate
 from agents.answer.sufficient import sufficient
 from agents.judge import judge
+from espresso.schema import RoleName
 
 
 @dataclass(frozen=True)
-class Progress:
-    """A node has begun. text: what it does, for people ("captioning 16 frames")."""
+class NodeStarted:
+    """Progress: a node has started."""
 
     node: str
+
+    role: RoleName | None
+    """The role of the model that the node asks."""
+
     text: str
+    """What the node does, for people ("captioning 16 frames")."""
 
 
-_DOING: dict[str, Callable[[AnswerState], str]] = {
-    "sample": lambda state: "sampling frames",
-    "caption": lambda state: f"captioning {len(state.frames)} frames",
-    "select": lambda state: f"choosing core frames among {len(state.frames)}",
-    "evidence": lambda state: f"reading evidence from {len(state.core_frames)} frames",
-    "sufficient": lambda state: "weighing the evidence",
-    "answer": lambda state: "answering",
-    "judge": lambda state: "judging the answer",
+@dataclass(frozen=True)
+class _Node:
+    """A node of the graph: its work, the role of the model it asks, and a description."""
+
+    work: Callable[[AnswerState, AnswerContext], Awaitable[AnswerUpdate]]
+    role: RoleName | None
+    describe: Callable[[AnswerState], str]
+
+
+_NODES = {
+    "sample": _Node(sample, None, lambda state: "sampling frames"),
+    "caption": _Node(caption, "captioner", lambda state: f"captioning {len(state.frames)} frames"),
+    "select": _Node(select, "selector", lambda state: f"selecting core frames among {len(state.frames)}"),
+    "evidence": _Node(evidence, "reasoner", lambda state: f"writing evidence from {len(state.core_frames)} frames"),
+    "sufficient": _Node(sufficient, None, lambda state: "checking the evidence"),
+    "answer": _Node(answer, "reasoner", lambda state: "answering"),
+    "judge": _Node(judge, "judge", lambda state: "judging the answer"),
 }
 
 
-def _node(name: str, work: Callable[[AnswerState, Run], Awaitable[AnswerUpdate]]) -> Callable[..., Awaitable[AnswerUpdate]]:
-    """Make `work` a node of the graph: announced to whoever streams progress, and timed."""
+def _run(name: str, node: _Node) -> Callable[..., Awaitable[AnswerUpdate]]:
+    """Wrap a node: report its start, open the context, record role and time in its step."""
 
-    async def node(state: AnswerState, runtime: Runtime[Run]) -> AnswerUpdate:
-        run = runtime.context or Run()
-        runtime.stream_writer(Progress(name, _DOING[name](state)))
-        began = perf_counter()
-        await run.open(state.question.visuals)
-        update = await work(state if name == "judge" else state.model_copy(update={"reference": None}), run)
-        (done,) = update["trace"]
-        return AnswerUpdate(**{**update, "trace": (done.model_copy(update={"seconds": perf_counter() - began}),)})
+    async def run(state: AnswerState, runtime: Runtime[AnswerContext]) -> AnswerUpdate:
+        context = runtime.context or AnswerContext()
+        runtime.stream_writer(NodeStarted(name, node.role, node.describe(state)))
+        start = perf_counter()
+        await context.open(state.question.visuals)
+        update = await node.work(state if name == "judge" else state.model_copy(update={"reference": None}), context)
+        (step,) = update["trace"]
+        step = step.model_copy(update={"role": node.role, "seconds": perf_counter() - start})
+        return AnswerUpdate(**{**update, "trace": (step,)})
 
-    return node
-
-
-def _after_sample(state: AnswerState, runtime: Runtime[Run]) -> str:
-    return {"selector": "caption", "blind": "answer"}.get(state.strategy) or _to_reason(state, runtime)
+    return run
 
 
-def _to_reason(state: AnswerState, runtime: Runtime[Run]) -> str:
-    direct = runtime.context is not None and runtime.context.settings.direct
-    given = state.evidence and state.enough  # what was not enough is asked for again
+def _after_sample(state: AnswerState, runtime: Runtime[AnswerContext]) -> str:
+    if state.strategy == "selector":
+        return "select" if state.captions else "caption"
+    return "answer" if state.strategy == "blind" else _after_core_frames(state, runtime)
+
+
+def _after_core_frames(state: AnswerState, runtime: Runtime[AnswerContext]) -> str:
+    direct = runtime.context is not None and runtime.context.session.profile.direct
+    given = state.evidence and state.enough  # evidence that did not suffice is written again
     return "answer" if direct or given else "evidence"
 
 
@@ -80,23 +100,14 @@ def _after_answer(state: AnswerState) -> str:
     return END if state.reference is None else "judge"
 
 
-def _build() -> CompiledStateGraph[Any, Run, Any, Any]:
-    graph = StateGraph(AnswerState, context_schema=Run)
-    nodes = {
-        "sample": sample,
-        "caption": caption,
-        "select": select,
-        "evidence": evidence,
-        "sufficient": sufficient,
-        "answer": reply,
-        "judge": judge,
-    }
-    for name, work in nodes.items():
-        graph.add_node(name, _node(name, work))
+def _build() -> CompiledStateGraph[Any, AnswerContext, Any, Any]:
+    graph = StateGraph(AnswerState, context_schema=AnswerContext)
+    for name, node in _NODES.items():
+        graph.add_node(name, _run(name, node))
     graph.add_edge(START, "sample")
-    graph.add_conditional_edges("sample", _after_sample, ["caption", "evidence", "answer"])
+    graph.add_conditional_edges("sample", _after_sample, ["caption", "select", "evidence", "answer"])
     graph.add_edge("caption", "select")
-    graph.add_conditional_edges("select", _to_reason, ["evidence", "answer"])
+    graph.add_conditional_edges("select", _after_core_frames, ["evidence", "answer"])
     graph.add_edge("evidence", "sufficient")
     graph.add_conditional_edges("sufficient", _after_sufficient, ["select", "answer"])
     graph.add_conditional_edges("answer", _after_answer, ["judge", END])

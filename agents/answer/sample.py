@@ -1,78 +1,93 @@
-"""Sample the visuals: the frames that everything after may look at.
+"""Sample the visuals: the frames that all later nodes may use.
 
-Each strategy has its plan: the profile's for `selector` and `all`, evenly spread frames for `uniform`, the caller's frames for
-`given`, none for `blind`. All but `selector` have their core frames with that.
+The profile's sampling plan applies to `selector` and `all`, evenly spaced frames to `uniform`, the
+caller's frames to `given`, and no frames to `blind`. All strategies but `selector` have their core
+frames then.
 """
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Iterator
 
-from agents.answer.context import Run
+from agents.answer.context import AnswerContext
+from agents.answer.domain import check_domain
 from agents.answer.state import AnswerState, AnswerUpdate
-from agents.trace import step
-from espresso import media, profiles, world
+from agents.trace import make_step
+from espresso import media
 from espresso.cache import SamplingKey
 from espresso.schema import CoreFrame, Frame
 
 UNIFORM_FRAMES = 16
+"""Frames of `uniform` if the caller gives no number, as in the paper's baselines."""
 
 
-async def sample(state: AnswerState, run: Run) -> AnswerUpdate:
-    """Fill `visuals`, `frames` and, where the strategy needs no selector, `core_frames`. Raises MediaError.
+async def sample(state: AnswerState, context: AnswerContext) -> AnswerUpdate:
+    """Fill `visuals`, `frames`, `warning` and, if the strategy needs no selector, `core_frames`.
 
-    Whatever is known about the answer leaves the state here, before any model is asked.
+    The reference answer and the ground truth are removed from the question here, before any model
+    is asked.
+
+    Raises:
+        MediaError: a visual cannot be decoded.
+        QuestionError: the profile's models do not know such visuals, and the state does not allow
+            to ask anyway.
     """
     frames: list[Frame] = []
-    notes: list[str | None] = [_stranger(run)]
+    notes: list[str | None] = []
     if state.strategy == "given":
         frames = sorted((core.frame for core in state.core_frames), key=lambda frame: (frame.visual, frame.index))
+    elif state.captions:
+        frames = [caption.frame for caption in state.captions]
     else:
-        for visual, plan in _plans(state, run):
-            found, note = await _sampled(visual, plan, run)
-            frames += found
-            notes.append(note and f"{run.clips[visual].source}: {note}")
+        for visual, plan in _plans(state, context):
+            sampled, note = await sample_visual(visual, plan, context)
+            frames += sampled
+            notes.append(note and f"{context.visuals[visual].source}: {note}")
     update = AnswerUpdate(
-        question=state.question.asked(),
-        visuals=tuple(clip.visual for clip in run.clips),
+        question=state.question.without_truth(),
+        warning=await check_domain(state, frames, context),
+        visuals=tuple(opened.visual for opened in context.visuals),
         frames=tuple(frames),
-        trace=step("sample", frames=len(frames), notes=notes),
+        trace=make_step("sample", frames=len(frames), notes=notes),
     )
     if state.strategy in ("uniform", "all"):
         update["core_frames"] = tuple(CoreFrame(frame=frame, why=state.strategy) for frame in frames)
     return update
 
 
-def _plans(state: AnswerState, run: Run) -> Iterator[tuple[int, media.Plan]]:
-    """Plan each visual, by its position. Several visuals share the frames of `uniform`, the first taking what is over."""
+def _plans(state: AnswerState, context: AnswerContext) -> Iterator[tuple[int, media.Plan]]:
+    """Yield (position, plan) of each visual.
+
+    `uniform` divides its frames among the visuals, the first taking the rest.
+    """
     if state.strategy == "uniform":
-        share, over = divmod(state.limit or UNIFORM_FRAMES, len(run.clips))
-        counts = [share + (position < over) for position in range(len(run.clips))]
+        share, rest = divmod(state.limit or UNIFORM_FRAMES, len(context.visuals))
+        counts = [share + (position < rest) for position in range(len(context.visuals))]
         yield from ((position, media.uniform(count)) for position, count in enumerate(counts) if count)
     elif state.strategy != "blind":
-        yield from enumerate([media.parse_plan(run.settings.sampling)] * len(run.clips))
+        yield from enumerate([media.parse_plan(context.session.profile.sampling)] * len(context.visuals))
 
 
-async def _sampled(visual: int, plan: media.Plan, run: Run) -> tuple[list[Frame], str | None]:
-    """Sample one visual: its frames, and a note on its file. A sampling that is in the cache costs no decoding here."""
-    clip, size = run.clips[visual], run.settings.frame_size
-    key = SamplingKey(clip.visual.digest, str(plan), size)
-    if known := run.cache and run.cache.sampling(key):
-        return [Frame(visual=visual, index=index, time=time) for index, time in known["frames"]], known["note"]
-    sampled = await media.in_background(media.sample, clip, plan, size=size)
+async def sample_visual(visual: int, plan: media.Plan, context: AnswerContext) -> tuple[list[Frame], str | None]:
+    """Sample one visual by a plan: its frames, and a note on its file.
+
+    A cached sampling decodes nothing.
+
+    Args:
+        visual: position of the visual in the context.
+        plan: the sampling plan.
+        context: the opened context.
+    """
+    opened, size, cache = context.visuals[visual], context.session.profile.frame_size, context.session.cache
+    key = SamplingKey(opened.visual.digest, str(plan), size)
+    if cached := await asyncio.to_thread(cache.sampling, key) if cache else None:
+        return [Frame(visual=visual, index=index, time=time) for index, time in cached["frames"]], cached["note"]
+    sampled = await media.in_background(media.sample, opened, plan, size=size)
     frames = [frame.model_copy(update={"visual": visual}) for frame in sampled.frames]
-    run.keep(frames, sampled.pixels)
-    if run.cache:
-        run.cache.keep_sampling(key, {"frames": [(frame.index, frame.time) for frame in frames], "note": sampled.note})
+    context.keep(frames, sampled.pixels)
+    if cache:
+        await asyncio.to_thread(
+            cache.put_sampling, key, {"frames": [(frame.index, frame.time) for frame in frames], "note": sampled.note}
+        )
     return frames, sampled.note
-
-
-def _stranger(run: Run) -> str | None:
-    """Say so when the tiny models, which know nothing but the procedural world, are shown something else."""
-    if run.settings.prompts != "tiny" or all(clip.comment == world.COMMENT for clip in run.clips):
-        return None
-    other = profiles.load("laptop")
-    return (
-        "the tiny models know only the clips of espresso's own world and cannot know this one; "
-        f"--profile {other.name} can (download: {other.download})"
-    )

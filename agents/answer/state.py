@@ -1,40 +1,65 @@
-"""What the answer graph carries from node to node: records only, so that it can be written down as JSON at any node."""
+"""The state of the answer graph: records only, so it can be saved as JSON at any node."""
 
 from __future__ import annotations
 
 from operator import add
-from typing import Annotated, Literal, TypedDict
+from typing import Annotated, TypedDict
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from espresso.options import Strategy
 from espresso.schema import Caption, CoreFrame, Frame, Question, Step, Verdict, Visual
-
-Strategy = Literal["selector", "uniform", "all", "blind", "given"]
-"""How core frames are found: by the selector from captions, evenly spread, every sampled frame, none at all, or by the caller."""
 
 
 class AnswerState(BaseModel):
-    """One question on its way through the graph.
-
-    limit: the most core frames the selector may choose, or how many frames `uniform` takes; None is the profile's number (16 for
-    `uniform`). frames: what the models may choose from. enough: whether the evidence carries an answer. rounds: how often core
-    frames were selected. text, choice, confidence, options_probability: the answer, as in `espresso.Answer`. reference: what the
-    judge measures it by; no other node gets to see it.
-    """
+    """One question on its way through the graph."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     question: Question
+
     reference: str | None = None
+    """The correct answer, for the judge; no other node sees it."""
+
     strategy: Strategy = "selector"
+
     limit: int | None = Field(default=None, gt=0)
+    """Most core frames that the selector may choose, or the number of frames of `uniform`.
+
+    None is the profile's number, and 16 for `uniform`.
+    """
+
+    written: bool = False
+    """Whether the options are listed and the reply is free text, instead of a choice among them."""
+
+    allow_out_of_domain: bool = False
+    """Whether to answer with a warning if the profile's models do not know such visuals.
+
+    Otherwise such a question is refused.
+    """
+
+    warning: str | None = None
+    """Why the answer is not reliable; None if nothing speaks against it."""
+
     visuals: tuple[Visual, ...] = ()
+
     frames: tuple[Frame, ...] = ()
+    """The frames that the models may choose from."""
+
     captions: tuple[Caption, ...] = ()
+    """Captions of the frames. If the caller gives them, no frame is sampled or captioned."""
+
     core_frames: tuple[CoreFrame, ...] = ()
+
     evidence: str = ""
+    """The evidence. If the caller gives it, the reasoner answers from it and writes none."""
+
     enough: bool = True
+    """Whether the evidence suffices for an answer."""
+
     rounds: int = 0
+    """How often core frames were selected."""
+
     text: str = ""
     choice: str | None = None
     confidence: float | None = None
@@ -44,9 +69,10 @@ class AnswerState(BaseModel):
 
 
 class AnswerUpdate(TypedDict, total=False):
-    """What a node changes in the state; `trace` holds the one step it took, which the graph times."""
+    """What a node changes in the state; `trace` holds the step of this node alone."""
 
     question: Question
+    warning: str | None
     visuals: tuple[Visual, ...]
     frames: tuple[Frame, ...]
     captions: tuple[Caption, ...]

@@ -1,14 +1,16 @@
-"""Is the evidence enough to answer from? If not, the selector is asked once more, for other frames.
+"""Check whether the evidence suffices for an answer.
 
-The check reads the evidence and calls no model, so it costs nothing when the evidence is fine: it is not enough when it is empty
-or opens by admitting that the frames do not show what was asked.
+If not, the selector is asked once more, for other frames.
+
+The check reads the evidence and calls no model. Evidence does not suffice if it is empty or starts
+by admitting that the frames do not show what the question asks.
 """
 
 from __future__ import annotations
 
-from agents.answer.context import Run
+from agents.answer.context import AnswerContext
 from agents.answer.state import AnswerState, AnswerUpdate
-from agents.trace import step
+from agents.trace import make_step
 
 MAX_ROUNDS = 2
 ADMISSIONS = (
@@ -24,15 +26,16 @@ ADMISSIONS = (
 )
 
 
-async def sufficient(state: AnswerState, run: Run) -> AnswerUpdate:
-    """Fill `enough`: whether to answer now, because the evidence says something or because nothing more is to be had."""
-    if says_something(state.evidence):
-        return AnswerUpdate(enough=True, trace=step("sufficient"))
-    more = state.rounds < MAX_ROUNDS and len(state.core_frames) < len(state.frames)
-    then = "the selector is asked for other frames" if more else "answered all the same"
-    return AnswerUpdate(enough=not more, trace=step("sufficient", notes=[f"the evidence does not show what was asked; {then}"]))
+async def sufficient(state: AnswerState, context: AnswerContext) -> AnswerUpdate:
+    """Fill `enough`: whether to answer now, or to select other frames first."""
+    if suffices(state.evidence):
+        return AnswerUpdate(enough=True, trace=make_step("sufficient"))
+    select_more = state.rounds < MAX_ROUNDS and len(state.core_frames) < len(state.frames)
+    then = "asking the selector for other frames" if select_more else "answering anyway"
+    notes = [f"the evidence does not show what was asked; {then}"]
+    return AnswerUpdate(enough=not select_more, trace=make_step("sufficient", notes=notes))
 
 
-def says_something(evidence: str) -> bool:
-    """Whether evidence is more than an admission that there is none."""
+def suffices(evidence: str) -> bool:
+    """Return whether evidence is more than an admission that there is none."""
     return bool(evidence) and not evidence.lower().startswith(ADMISSIONS)

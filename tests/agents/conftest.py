@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 import numpy as np
 import pytest
 
+from agents.session import Session
 from espresso import media, profiles
 from espresso.models import Completion, Roles, TokenCount
 
@@ -40,7 +41,10 @@ class Double:
         words = sum(len(part.split()) for message in messages for part in message.content if isinstance(part, str))
         return TokenCount(visual + words, visual)
 
-    async def aclose(self):
+    async def disconnect(self):
+        pass
+
+    def close(self):
         pass
 
 
@@ -49,6 +53,12 @@ def _parsed(schema, text):
         return schema.model_validate(json.loads(text)) if schema else None
     except ValueError:
         return None
+
+
+@pytest.fixture(autouse=True)
+def own_cache(tmp_path, monkeypatch):
+    monkeypatch.setenv("ESPRESSO_CACHE", str(tmp_path / "cache"))
+    monkeypatch.delenv("ESPRESSO_PROFILE", raising=False)
 
 
 @pytest.fixture
@@ -67,7 +77,15 @@ def roles(says):
 
 @pytest.fixture
 def profile():
-    return profiles.load("tiny").model_copy(update={"sampling": "uniform-6", "core_frames": 4, "choose": "letters"})
+    """The `tiny` profile, for models that know every clip and choose letters."""
+    changes = {"sampling": "uniform-6", "core_frames": 4, "choose": "letters", "world_only": False}
+    return profiles.load("tiny").model_copy(update=changes)
+
+
+@pytest.fixture
+def session(own_cache, profile, roles):
+    with Session(profile, roles=roles) as opened:
+        yield opened
 
 
 @pytest.fixture
@@ -77,10 +95,5 @@ def clip(tmp_path):
     for index, frame in enumerate(frames):
         frame[20:36, 2 * index : 2 * index + 16] = (200, 30, 30)
     path = tmp_path / "clip.mp4"
-    media.write_video(path, frames, 8, comment="espresso-world")
+    media.write_video(path, frames, 8)
     return path
-
-
-@pytest.fixture(autouse=True)
-def own_cache(tmp_path, monkeypatch):
-    monkeypatch.setenv("ESPRESSO_CACHE", str(tmp_path / "cache"))

@@ -7,7 +7,6 @@ import pytest
 from PIL import Image
 
 import espresso
-from agents.answer.context import Run
 from espresso import media
 from espresso.schema import Frame
 
@@ -19,7 +18,7 @@ QUESTION = "Where does the square go?"
     [
         ({"text": ""}, "the question is empty"),
         ({"text": " \n"}, "the question is empty"),
-        ({"text": "why " * 25_000}, "100000 characters long"),
+        ({"text": "why " * 25_000}, "99999 characters long"),
         ({"options": []}, "no options are given"),
         ({"options": ["left"]}, "only one option is given"),
         ({"options": ["left", "left"]}, "'left' is given twice"),
@@ -27,26 +26,26 @@ QUESTION = "Where does the square go?"
         ({"options": [str(number) for number in range(27)]}, "27 options"),
         ({"frames": 0}, "0 frames are too few"),
         ({"frames": -3}, "-3 frames are too few"),
-        ({"strategy": "psychic"}, "no strategy is called 'psychic'"),
+        ({"strategy": "psychic"}, "unknown strategy 'psychic'"),
         ({"strategy": "given"}, "go together"),
         ({"core_frames": [1.0]}, "go together"),
         ({"strategy": "given", "core_frames": []}, "core_frames is empty"),
         ({"strategy": "given", "core_frames": [99.0]}, "a core frame is given at 99 s"),
-        ({"strategy": "given", "core_frames": [Frame(visual=1, index=0, time=0)]}, "of visual 1, and there are 1"),
-        ({"text": "who \udcff?"}, "no text"),
-        ({"visuals": []}, "nothing to look at"),
+        ({"strategy": "given", "core_frames": [Frame(visual=1, index=0, time=0)]}, "names visual 1, but there are 1"),
+        ({"text": "who \udcff?"}, "not valid text"),
+        ({"visuals": []}, "no visual is given"),
     ],
 )
-def test_a_question_that_cannot_be_asked_is_refused_before_a_model_is(clip, roles, profile, wrong, sentence):
+def test_a_bad_question_is_refused_before_a_model_is_asked(clip, session, roles, wrong, sentence):
     with pytest.raises(espresso.QuestionError, match=sentence) as refused:
-        espresso.ask(**{"visuals": clip, "text": QUESTION, "roles": roles, "profile": profile} | wrong)
+        espresso.ask(**{"visuals": clip, "text": QUESTION, "session": session} | wrong)
     assert len(str(refused.value)) < 250
     assert not roles.captioner.asked + roles.selector.asked + roles.reasoner.asked
 
 
-def test_a_missing_file_is_a_media_error(roles, profile, tmp_path):
+def test_a_missing_file_is_a_media_error(session, tmp_path):
     with pytest.raises(espresso.MediaError, match=r"gone\.mp4"):
-        espresso.ask(tmp_path / "gone.mp4", QUESTION, roles=roles, profile=profile)
+        espresso.ask(tmp_path / "gone.mp4", QUESTION, session=session)
 
 
 def test_an_unknown_profile_is_a_profile_error(clip):
@@ -70,46 +69,31 @@ def test_the_environment_names_the_profile(clip, monkeypatch):
         pytest.param(lambda path: np.zeros((48, 64, 3), np.uint8), id="array"),
     ],
 )
-def test_a_visual_may_be_a_path_bytes_an_array_a_picture_or_opened(clip, roles, profile, source):
-    answer = espresso.ask(source(clip), QUESTION, roles=roles, profile=profile)
+def test_a_visual_may_be_a_path_bytes_an_array_a_picture_or_opened(clip, session, source):
+    answer = espresso.ask(source(clip), QUESTION, session=session)
     assert answer.visuals[0].width == 64
     assert answer.text == "B"
 
 
-def test_several_visuals_keep_their_places(clip, roles, profile):
+def test_several_visuals_keep_their_places(clip, roles, session):
     roles.selector.replies = ['{"frames": [1, 7]}']
-    answer = espresso.ask([clip, Image.new("RGB", (64, 48), "red")], QUESTION, roles=roles, profile=profile)
+    answer = espresso.ask([clip, Image.new("RGB", (64, 48), "red")], QUESTION, session=session)
     assert [core.frame.visual for core in answer.core_frames] == [0, 1]
     assert len(answer.visuals) == 2
 
 
-def test_core_frames_may_be_frames_of_any_visual(clip, roles, profile):
+def test_core_frames_may_be_frames_of_any_visual(clip, session):
     frame = Frame(visual=1, index=3, time=0.375)
-    answer = espresso.ask([clip, clip], QUESTION, roles=roles, profile=profile, strategy="given", core_frames=[frame, 0.0])
+    answer = espresso.ask([clip, clip], QUESTION, session=session, strategy="given", core_frames=[frame, 0.0])
     assert [core.frame for core in answer.core_frames] == [Frame(index=0, time=0), frame]
 
 
-async def test_questions_can_be_asked_together_and_from_within_a_loop(clip, roles, profile):
-    settings = {"roles": roles, "profile": profile}
-    together = await asyncio.gather(*(espresso.aask(clip, QUESTION, **settings) for _ in range(3)))
-    alone = espresso.ask(clip, QUESTION, **settings)
+async def test_questions_can_be_asked_together_and_from_within_a_loop(clip, session):
+    together = await asyncio.gather(*(espresso.aask(clip, QUESTION, session=session) for _ in range(3)))
+    alone = espresso.ask(clip, QUESTION, session=session)
     assert {answer.text for answer in [*together, alone]} == {"B"}
 
 
-def test_an_answer_survives_json(clip, roles, profile):
-    answer = espresso.ask(clip, QUESTION, options=["left", "right"], roles=roles, profile=profile)
+def test_an_answer_survives_json(clip, session):
+    answer = espresso.ask(clip, QUESTION, options=["left", "right"], session=session)
     assert espresso.Answer.model_validate_json(answer.model_dump_json()) == answer
-
-
-def test_tiny_says_when_a_clip_is_not_of_its_world(roles, profile, clip, tmp_path):
-    media.write_video(tmp_path / "other.mp4", np.zeros((4, 64, 64, 3), np.uint8), 8)
-    known = espresso.ask(clip, QUESTION, roles=roles, profile=profile)
-    other = espresso.ask(tmp_path / "other.mp4", QUESTION, roles=roles, profile=profile)
-    assert known.trace[0].note is None
-    assert "--profile laptop can (download:" in other.trace[0].note
-    assert other.text
-
-
-def test_models_are_kept_for_the_next_question():
-    assert Run("tiny").roles is Run("tiny").roles
-    assert Run("tiny").roles is not Run("laptop").roles

@@ -6,7 +6,7 @@ from contextlib import aclosing
 import pytest
 
 import espresso
-from agents.batch import in_order
+from agents.batch import bounded
 from espresso.schema import Question
 
 
@@ -21,7 +21,7 @@ async def numbered(number):
 
 
 async def test_results_come_in_the_items_order_whoever_is_done_first():
-    assert [number async for number in in_order(range(20), numbered, at_once=7)] == list(range(20))
+    assert [number async for number in bounded(range(20), numbered, limit=7)] == list(range(20))
 
 
 async def test_no_more_items_are_taken_than_there_is_room_for():
@@ -32,7 +32,7 @@ async def test_no_more_items_are_taken_than_there_is_room_for():
             taken.append(number)
             yield number
 
-    async for number in in_order(items(), numbered, at_once=3):
+    async for number in bounded(items(), numbered, limit=3):
         given.append(number)
         assert len(taken) - len(given) <= 6  # three under way, three that wait for their turn
 
@@ -47,7 +47,7 @@ async def test_no_more_are_under_way_than_are_allowed_and_a_slow_one_stops_no_ot
         ended.append(number)
         return number
 
-    first = await anext(results := in_order(range(20), work, at_once=3))
+    first = await anext(results := bounded(range(20), work, limit=3))
     assert first == 0
     assert ended == [1, 2, 3, 4, 5, 0]
     await results.aclose()
@@ -63,37 +63,48 @@ async def test_who_leaves_early_stops_what_is_under_way():
             ended.append(number)
             raise
 
-    async with aclosing(in_order(range(9), slow, at_once=4)) as results:
+    async with aclosing(bounded(range(9), slow, limit=4)) as results:
         await anext(results)
     assert ended == [1, 2, 3]
 
 
-def test_answers_come_in_order_and_a_clip_is_captioned_once(questions, roles, profile):
-    answers = list(espresso.ask_many(questions, roles=roles, profile=profile))
+def test_answers_come_in_order_and_a_clip_is_captioned_once(questions, roles, session):
+    answers = list(espresso.ask_many(questions, session=session))
     assert [answer.question.text for answer in answers] == [question.text for question in questions]
     assert [answer.question.id for answer in answers] == list("012345")
     assert len(roles.captioner.asked) == 6  # uniform-6 of one clip
 
 
-def test_an_error_stands_in_the_place_of_its_answer(questions, roles, profile, tmp_path):
+def test_an_error_stands_in_the_place_of_its_answer(questions, session, tmp_path):
     questions[2] = questions[2].model_copy(update={"visuals": (str(tmp_path / "gone.mp4"),)})
-    answers = list(espresso.ask_many(questions, roles=roles, profile=profile))
+    answers = list(espresso.ask_many(questions, session=session))
     assert [isinstance(answer, espresso.MediaError) for answer in answers] == [False, False, True, False, False, False]
 
 
-def test_a_clip_whose_first_question_fails_is_answered_for_the_others(questions, roles, profile):
+def test_a_clip_whose_first_question_fails_is_answered_for_the_others(questions, session):
     questions[0] = questions[0].model_copy(update={"text": " "})
-    first, *others = espresso.ask_many(questions, roles=roles, profile=profile)
+    first, *others = espresso.ask_many(questions, session=session)
     assert isinstance(first, espresso.QuestionError)
     assert all(isinstance(answer, espresso.Answer) for answer in others)
 
 
-def test_a_mistake_of_ours_is_raised(questions, roles, profile):
-    with pytest.raises(TypeError, match="nonsense"):
-        list(espresso.ask_many(questions, roles=roles, profile=profile, nonsense=1))
+async def test_the_first_error_is_raised_at_once_and_cancels_the_rest():
+    ended = []
+
+    async def work(number):
+        try:
+            await asyncio.sleep(0.01 if number == 2 else 60)
+        except asyncio.CancelledError:
+            ended.append(number)
+            raise
+        raise ValueError("two")
+
+    with pytest.raises(ValueError, match="two"):
+        [each async for each in bounded(range(9), work, limit=4)]
+    assert ended == [0, 1, 3]
 
 
-async def test_it_works_where_a_loop_is_running_and_can_be_left(questions, roles, profile):
-    many = espresso.ask_many(questions, roles=roles, profile=profile, at_once=2)
+async def test_it_works_where_a_loop_is_running_and_can_be_left(questions, session):
+    many = espresso.ask_many(questions, session=session, at_once=2)
     assert next(many).question.id == "0"
     many.close()

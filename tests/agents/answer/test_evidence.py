@@ -1,0 +1,27 @@
+"""The evidence node: given evidence, token budget, adapters."""
+
+import pytest
+
+from tests.agents.answer.conftest import nodes, note, pictures
+
+
+@pytest.mark.parametrize("strategy", ["selector", "uniform"])
+def test_evidence_that_is_given_is_answered_from_and_not_asked_for(ask, roles, strategy):
+    answer = ask(strategy=strategy, evidence=" The square leaves. ")
+    assert "evidence" not in nodes(answer)
+    assert answer.evidence.text == "The square leaves."
+    (prompt,) = roles.reasoner.asked
+    assert "The square leaves." in "".join(part for message in prompt for part in message.content if isinstance(part, str))
+
+
+def test_frames_over_the_token_budget_are_left_out_with_a_note(ask, roles):
+    roles.reasoner.context_length = 256 + 80
+    answer = ask(strategy="uniform", frames=8)
+    assert "of 8 frames fit" in note(answer, "evidence")
+    assert 0 < len(pictures(roles.reasoner.asked[0])) < 8
+
+
+def test_adapters_are_used_stage_by_stage(ask, roles):
+    roles.adapters = {"evidence": "stage-one", "answer": "stage-two"}
+    ask()
+    assert [wish["adapter"] for wish in roles.reasoner.wishes] == ["stage-one", "stage-two"]
