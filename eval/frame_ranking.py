@@ -1,9 +1,11 @@
-"""Core frames by what they do for the reasoner: those from which it finds the reference answer likeliest.
+"""Rank sets of frames by how probable they make the reference answer for the reasoner.
 
-Frame-Voyager (Yu et al., ICLR 2025) ranks sets of frames by a video model's loss on the reference and teaches its selector the
-ranking: labels that cost no one's marking. Its sets are all of one size; these grow a frame at a time from the best frame or
-pair, which takes 164 prompts where all sets of up to four of sixteen frames would take 2,516, and stop where another frame
-gains nothing, so that they tell how many frames are needed too. The reference is read: such frames are labels, no way to answer.
+Frame-Voyager (Yu et al., ICLR 2025) ranks sets of frames by a video model's loss on the reference
+and trains its selector on the ranking: labels without annotation. Its sets all have one size. The
+sets here grow by one frame at a time from the best frame or pair, which takes 164 prompts where all
+sets of up to four of sixteen frames would take 2,516. They stop growing when another frame gains
+nothing, so they also tell how many frames a question needs. The reference is read: such frames are
+labels and no way to answer.
 """
 
 from __future__ import annotations
@@ -13,49 +15,60 @@ from collections.abc import Sequence
 from itertools import combinations
 from math import log
 
-from agents.answer.answer import reply
-from agents.answer.context import Run
+from agents.answer.answer import answer
+from agents.answer.context import AnswerContext
 from agents.answer.evidence import evidence
-from agents.answer.select import changed
+from agents.answer.select import distinct_positions
 from agents.answer.state import AnswerState
 from espresso.errors import DataError
 from espresso.schema import Caption, CoreFrame, Frame, Question, letter
 
-GAIN = 0.05
-"""Nats by which the reference must grow likelier for a set to be worth one frame more."""
-LEAST = 1e-9
-"""A probability that is taken for none."""
+MIN_GAIN = 0.05
+"""Gain in the reference's log-probability (nats) for which a set takes one frame more."""
+MIN_PROBABILITY = 1e-9
+"""Smaller probabilities count as this one, so that their logarithm exists."""
 
 
-async def ranked(question: Question, reference: str, captions: Sequence[Caption], run: Run) -> list[Frame]:
-    """Choose among the captioned frames, of like neighbours one; at most as many as the profile's selector may.
+async def rank_frames(question: Question, reference: str, captions: Sequence[Caption], context: AnswerContext) -> list[Frame]:
+    """Choose the best set of captioned frames, at most as many as the selector may choose.
 
-    question: as the reasoner is asked it, with options, of which `reference` is one. Raises DataError where it has none,
-    MediaError and ModelError.
+    Args:
+        question: the question as the reasoner gets it, with options.
+        reference: the correct option.
+        captions: captions of the sampled frames; of equal neighbours one frame is offered.
+        context: the opened context.
+
+    Raises:
+        DataError: the question has no options.
+        MediaError: a frame cannot be decoded.
+        ModelError: the reasoner does not answer.
     """
     if not question.options:
-        raise DataError(f"question {question.id}: frames are ranked by the odds of its options, and it has none.")
-    right = letter(question.options.index(reference))
-    kept = changed([(each.frame.visual, each.text) for each in captions])
+        raise DataError(f"question {question.id}: ranking frames needs a question with options, and it has none.")
+    await context.open(question.visuals)
+    question = question.without_truth()
+    correct = letter(question.options.index(reference)) if question.options else ""
+    kept = distinct_positions([(each.frame.visual, each.text) for each in captions])
     offered = [captions[position].frame for position in kept]
     best: tuple[Frame, ...] = ()
-    worth = float("-inf")
-    sets = [(frame,) for frame in offered] + list(combinations(offered, 2))
-    while sets:
-        found = await asyncio.gather(*(_worth(question, right, frames, run) for frames in sets))
+    best_score = float("-inf")
+    candidates = [(frame,) for frame in offered] + list(combinations(offered, 2))
+    while candidates:
+        scores = await asyncio.gather(*(_log_probability(question, correct, frames, context) for frames in candidates))
         # A pair has to gain by itself what a larger set has to.
-        value, frames = max(zip(found, sets, strict=True), key=lambda each: each[0] - GAIN * len(each[1]))
-        if value < worth + GAIN:
+        score, frames = max(zip(scores, candidates, strict=True), key=lambda each: each[0] - MIN_GAIN * len(each[1]))
+        if score < best_score + MIN_GAIN:
             break
-        best, worth = frames, value
-        more = [(*best, frame) for frame in offered if frame not in best] if len(best) < run.settings.core_frames else []
-        sets = [tuple(sorted(frames, key=lambda frame: (frame.visual, frame.index))) for frames in more]
+        best, best_score = frames, score
+        full = len(best) >= context.session.profile.core_frames
+        larger = [] if full else [(*best, frame) for frame in offered if frame not in best]
+        candidates = [tuple(sorted(frames, key=lambda frame: (frame.visual, frame.index))) for frames in larger]
     return list(best)
 
 
-async def _worth(question: Question, right: str, frames: Sequence[Frame], run: Run) -> float:
-    """Log-probability of the right option, asked as the graph asks it."""
-    state = AnswerState(question=question, core_frames=tuple(CoreFrame(frame=frame, why="tried") for frame in frames))
-    if not run.settings.direct:
-        state = state.model_copy(update={"evidence": (await evidence(state, run))["evidence"]})
-    return log(max((await reply(state, run))["options_probability"].get(right, 0.0), LEAST))
+async def _log_probability(question: Question, correct: str, frames: Sequence[Frame], context: AnswerContext) -> float:
+    """Return the log-probability of the correct option, asked as the graph asks it."""
+    state = AnswerState(question=question, core_frames=tuple(CoreFrame(frame=frame, why="ranked") for frame in frames))
+    if not context.session.profile.direct:
+        state = state.model_copy(update={"evidence": (await evidence(state, context))["evidence"]})
+    return log(max((await answer(state, context))["options_probability"].get(correct, 0.0), MIN_PROBABILITY))

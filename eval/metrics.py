@@ -1,59 +1,90 @@
-"""Scores of single answers, and the flat, named numbers of a run."""
+"""The metrics of a run: means over its samples, with intervals."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from statistics import fmean
+from typing import Any
 
-from pydantic import Field
+from pydantic import AliasChoices, ConfigDict, Field
 
-from espresso.schema import Answer, CoreFrame, Question, Record, Task, Truth
+from espresso.schema import Answer, Record, Task
+from eval.sample import Sample
 from eval.stats import interval
 
-HITS = (1, 2)
-QUESTIONS = 10
-"""About one clip, over which the cost of its captions is spread."""
+QUESTIONS_PER_CLIP = 10
+"""Questions about one clip over which `tflops_at_10` divides the cost of its captions."""
 
 
-class Scores(Record):
-    """What one answer is worth.
+def _named(field: str, name: str) -> Any:
+    """Return a field that JSON calls by a name that is no identifier."""
+    return Field(serialization_alias=name, validation_alias=AliasChoices(field, name))
 
-    chosen: the option that it comes down to, None where it comes down to none, or the question has no options. correct: whether
-    that is the right one. official: the same by the rule of VideoEspresso's authors, where it was written freely.
-    core_precision: share of its core frames that lie within some true span; None where it has none. core_recall: share of the
-    true spans that hold one of its core frames. core_reach: share of the stretch from the first true span's middle to the last
-    one's that its core frames reach over. All are None where no truth is known. hits, needed: those spans and all of
-    them, as numbers. facts, captions: whether each fact that its evidence tells, and each caption, is true.
+
+class Metrics(Record):
+    """The metrics of a run, None where nothing was measured. An error counts as a wrong answer.
+
+    Means of frames, tokens, operations and core frames are over the answered questions.
     """
 
-    correct: bool
-    chosen: str | None = None
-    official: bool | None = None
-    core_precision: float | None = None
-    core_recall: float | None = None
-    core_reach: float | None = None
-    hits: int = 0
-    needed: int = 0
-    facts: tuple[bool, ...] = ()
-    captions: tuple[bool, ...] = ()
+    model_config = ConfigDict(serialize_by_alias=True)
 
+    accuracy: float
+    """Share of correct answers, 0 to 1."""
 
-class Sample(Record):
-    """One line of `samples.jsonl`: a question and what became of it.
+    accuracy_low: float
+    """Lower end of the 95 % interval, clustered by video."""
 
-    question: with reference and truth, options in their own order. order: positions of the options as they were shown. answer:
-    as given, its letters in the order shown; None where an error came instead, which `error` tells in a sentence. elapsed:
-    seconds since the run's last sample was done, so that they add up to the run's, however many questions are under way at
-    once.
-    """
+    accuracy_high: float
+    """Upper end of the 95 % interval, clustered by video."""
 
-    id: str
-    question: Question
-    order: tuple[int, ...]
-    answer: Answer | None = None
-    scores: Scores = Scores(correct=False)
-    error: str | None = None
-    elapsed: float = 0.0
+    official_accuracy: float | None
+    """Accuracy of written replies by the rule of VideoEspresso's authors."""
+
+    n: int
+    """Number of questions."""
+
+    errors: int
+    """Number of questions without an answer."""
+
+    frames: float | None
+    """Core frames per question."""
+
+    visual_tokens: float | None
+    """Visual tokens of the reasoner's last prompt; as in the paper, other prompts are left out."""
+
+    tflops: float | None
+    """10^12 operations of the reasoner per question, evidence and answer, as in the paper."""
+
+    tflops_all: float | None
+    """10^12 operations of all roles for the first question about a clip; cached captions count."""
+
+    tflops_at_10: float | None = _named("tflops_at_10", "tflops@10")
+    """As `tflops_all`, if ten questions about a clip share its captions."""
+
+    core_precision: float | None
+    """Share of the core frames that lie in a true span."""
+
+    core_recall: float | None
+    """Share of the true spans that hold a core frame."""
+
+    core_reach: float | None
+    """Share of the time between the first and the last true span that lies between core frames."""
+
+    hit_at_1: float | None = _named("hit_at_1", "hit@1")
+    """Share of the questions for which a needed frame was found."""
+
+    hit_at_2: float | None = _named("hit_at_2", "hit@2")
+    """Share of the questions that need two frames or more for which two were found."""
+
+    evidence_precision: float | None
+    """Share of the facts in the evidence that are true."""
+
+    caption_precision: float | None
+    """Share of the captions that are true."""
+
+    seconds: float
+    """Wall time of the run per question."""
 
 
 class TaskAccuracy(Record):
@@ -66,115 +97,69 @@ class TaskAccuracy(Record):
     accuracy_high: float
 
 
-Metrics = dict[str, int | float | None]
-
-
-def score(
-    question: Question,
-    answer: Answer,
-    chosen: str | None,
-    facts: Iterable[bool] = (),
-    captions: Iterable[bool] = (),
-    official: bool | None = None,
-) -> Scores:
-    """Score one answer against the reference and the truth. chosen: see `Scores`; words are compared, not letters."""
-    scores = Scores(
-        correct=chosen is not None and chosen == question.answer,
-        chosen=chosen,
-        official=official,
-        facts=tuple(facts),
-        captions=tuple(captions),
-    )
-    if question.truth is None or not question.truth.spans:
-        return scores
-    precision, hits = _core(answer.core_frames, question.truth)
-    needed = len(question.truth.spans)
-    found = {"core_precision": precision, "core_recall": hits / needed, "hits": hits, "needed": needed}
-    return scores.model_copy(update={**found, "core_reach": _reach(answer.core_frames, question.truth)})
-
-
-def _core(chosen: Sequence[CoreFrame], truth: Truth) -> tuple[float | None, int]:
-    """Share of the chosen frames that are needed, and number of needed spans that hold one."""
-    frames = [core.frame for core in chosen]
-    inside = sum(any(span.holds(frame) for span in truth.spans) for frame in frames)
-    hits = sum(any(span.holds(frame) for frame in frames) for span in truth.spans)
-    return inside / len(frames) if frames else None, hits
-
-
-def _reach(chosen: Sequence[CoreFrame], truth: Truth) -> float:
-    """Share of the time from the first needed moment to the last that lies between chosen frames, a visual at a time."""
-    wanted = covered = 0.0
-    for visual in {span.visual for span in truth.spans}:
-        middles = [(span.start + span.end) / 2 for span in truth.spans if span.visual == visual]
-        times = [core.time for core in chosen if core.frame.visual == visual]
-        low, high = min(middles), max(middles)
-        wanted += high - low
-        covered += max(0.0, min(high, max(times)) - max(low, min(times))) if times else 0.0
-    return covered / wanted if wanted else float(any(span.holds(core.frame) for span in truth.spans for core in chosen))
-
-
 def metrics(samples: Sequence[Sample]) -> Metrics:
-    """Sum up a run of at least one sample; None where nothing was measured. An error counts as a wrong answer.
-
-    accuracy, accuracy_low, accuracy_high: share of right answers and its 95 % interval, clustered by video. n, errors: counts.
-    Means over the answered questions: frames (core frames), visual_tokens (of the reasoner's last prompt; as in the paper,
-    captioner and earlier prompts are left out), tflops (10^12 operations of the reasoner, evidence and answer, as in the paper),
-    tflops_all (captioner and selector too, of a first question about a clip: its captions count, known or not), tflops@10 (the
-    same where ten questions about a clip share its captions), core_precision, core_recall, core_reach, seconds (wall time of
-    the run). official_accuracy: by the rule of VideoEspresso's authors, of answers written freely. hit@k: share of the questions
-    that need k frames or more for which k were found. evidence_precision: share of all facts told in evidence that are true;
-    caption_precision: of all captions.
-    """
+    """Compute the metrics of at least one sample."""
     answers = [(sample.answer, sample.scores) for sample in samples if sample.answer]
-    scores = [scored for _, scored in answers]
-    facts = [fact for scored in scores for fact in scored.facts]
+    scores = [each for _, each in answers]
     low, high = _interval(samples)
-    return {
-        "accuracy": fmean(sample.scores.correct for sample in samples),
-        "accuracy_low": low,
-        "accuracy_high": high,
-        "official_accuracy": _official(samples),
-        "n": len(samples),
-        "errors": len(samples) - len(answers),
-        "frames": _mean(len(answer.core_frames) for answer, _ in answers),
-        "visual_tokens": _mean(answer.trace[-1].tokens_visual for answer, _ in answers),
-        "tflops": _mean(answer.usage.tflops.get("reasoner") for answer, _ in answers),
-        "tflops_all": _mean(_whole(answer) for answer, _ in answers),
-        f"tflops@{QUESTIONS}": _mean(_whole(answer, QUESTIONS) for answer, _ in answers),
-        "core_precision": _mean(scored.core_precision for scored in scores),
-        "core_recall": _mean(scored.core_recall for scored in scores),
-        "core_reach": _mean(scored.core_reach for scored in scores),
-        **{f"hit@{k}": _mean(scored.hits >= k for scored in scores if scored.needed >= k) for k in HITS},
-        "evidence_precision": _mean(facts),
-        "caption_precision": _mean(read for scored in scores for read in scored.captions),
-        "seconds": fmean(sample.elapsed for sample in samples),
-    }
+    return Metrics(
+        accuracy=fmean(sample.scores.correct for sample in samples),
+        accuracy_low=low,
+        accuracy_high=high,
+        official_accuracy=_official(samples),
+        n=len(samples),
+        errors=len(samples) - len(answers),
+        frames=_mean(len(answer.core_frames) for answer, _ in answers),
+        visual_tokens=_mean(_visual_tokens(answer) for answer, _ in answers),
+        tflops=_mean(answer.usage.tflops.get("reasoner") for answer, _ in answers),
+        tflops_all=_mean(_all_tflops(answer) for answer, _ in answers),
+        tflops_at_10=_mean(_all_tflops(answer, QUESTIONS_PER_CLIP) for answer, _ in answers),
+        core_precision=_mean(each.core_precision for each in scores),
+        core_recall=_mean(each.core_recall for each in scores),
+        core_reach=_mean(each.core_reach for each in scores),
+        hit_at_1=_mean(each.hits >= 1 for each in scores if each.needed >= 1),
+        hit_at_2=_mean(each.hits >= 2 for each in scores if each.needed >= 2),
+        evidence_precision=_mean(fact for each in scores for fact in each.facts),
+        caption_precision=_mean(caption for each in scores for caption in each.captions),
+        seconds=fmean(sample.elapsed for sample in samples),
+    )
 
 
-def _official(samples: Sequence[Sample]) -> float | None:
-    """Accuracy by the authors' rule, errors being wrong as ever; None where nothing was written freely."""
-    given = [sample.scores.official for sample in samples]
-    return None if all(right is None for right in given) else fmean(bool(right) for right in given)
-
-
-def _whole(answer: Answer, questions: int = 1) -> float | None:
-    """What all roles computed for an answer, where so many questions share the captions; None where nothing is known."""
-    paid, saved = answer.usage.tflops, answer.usage.tflops_saved
-    captions = paid.get("captioner", 0.0) + saved.get("captioner", 0.0)
-    rest = sum(cost for role, cost in paid.items() if role != "captioner")
-    return captions / questions + rest or None
-
-
-def by_task(samples: Sequence[Sample]) -> list[TaskAccuracy]:
-    """Accuracy of each task there are questions of, in the order of `Task`, those of other benchmarks in theirs."""
-    rows = []
+def task_accuracies(samples: Sequence[Sample]) -> list[TaskAccuracy]:
+    """Return the accuracy of each task in the order of `Task`, then of other categories."""
+    accuracies = []
     for task in dict.fromkeys([*Task, *(sample.question.task for sample in samples)]):
         members = [sample for sample in samples if sample.question.task == task]
         if task and members:
             low, high = _interval(members)
-            share = fmean(sample.scores.correct for sample in members)
-            rows.append(TaskAccuracy(task=task, n=len(members), accuracy=share, accuracy_low=low, accuracy_high=high))
-    return rows
+            accuracy = fmean(sample.scores.correct for sample in members)
+            accuracies.append(TaskAccuracy(task=task, n=len(members), accuracy=accuracy, accuracy_low=low, accuracy_high=high))
+    return accuracies
+
+
+def _visual_tokens(answer: Answer) -> int | None:
+    """Return the visual tokens of the reasoner's last prompt."""
+    return next((step.tokens_visual for step in reversed(answer.trace) if step.role == "reasoner"), None)
+
+
+def _official(samples: Sequence[Sample]) -> float | None:
+    """Return the accuracy by the authors' rule, errors counting as wrong.
+
+    None if no reply was written freely.
+    """
+    scores = [sample.scores.official for sample in samples]
+    return None if all(correct is None for correct in scores) else fmean(bool(correct) for correct in scores)
+
+
+def _all_tflops(answer: Answer, questions: int = 1) -> float | None:
+    """Return the operations of all roles if so many questions share the captions.
+
+    None if nothing is known.
+    """
+    paid, saved = answer.usage.tflops, answer.usage.tflops_saved
+    captions = paid.get("captioner", 0.0) + saved.get("captioner", 0.0)
+    rest = sum(cost for role, cost in paid.items() if role != "captioner")
+    return captions / questions + rest or None
 
 
 def _interval(samples: Sequence[Sample]) -> tuple[float, float]:

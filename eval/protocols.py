@@ -1,65 +1,85 @@
-"""How a question with options is put, and which of them a reply comes down to.
+"""How a question is shown, and which option a reply names.
 
-- `choice`: the reasoner chooses one, by log-probability: nothing it says has to be interpreted.
-- `written`: the options are listed in the question and the reply is written freely, as for the leaderboard. Scored twice:
-  `strict` takes a reply that names one letter or option and nothing else; the authors' own rule takes the first letter A to D
-  anywhere, so that "Answer: B" counts as A.
-- `open`: the options are not shown; the free answer is embedded and comes down to the option nearest to it, the reference or one
-  of the distractors (VideoEspresso, section 5.1 and Table 1).
+- `choice`: the reasoner chooses an option by log-probability, so no reply has to be interpreted.
+- `written`: the options are listed in the question and the reply is free text, as for the
+  leaderboard. It is scored twice: `strict_option` accepts a reply that names one letter or option
+  and nothing else; the rule of VideoEspresso's authors (`first_letter_option`) takes the first
+  letter A to D anywhere, so "Answer: B" counts as A.
+- `open`: the options are not shown. The free answer is embedded and matched with the nearest
+  option, which is the reference or a distractor (VideoEspresso, section 5.1 and Table 1).
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
-from typing import Literal
+from collections.abc import Sequence
+from hashlib import sha256
+
+import numpy as np
 
 from espresso.models.embedder import Embedder
+from espresso.options import Protocol
 from espresso.schema import Question, letter
 
-Protocol = Literal["choice", "written", "open"]
-
-_NAMED = re.compile(
-    r"(?:the )?(?:correct )?(?:answer|option)?(?: is)?[\s:]*\(?([A-Z])\)?\s*(?:[.:)]|$)\s*(.*)", re.IGNORECASE | re.DOTALL
+_LEAD = re.compile(
+    r"(?:the\s+)?(?:(?:correct|right|best)\s+)?(?:(?:answer|option|choice)\b)?(?:\s+is\b)?\s*[:\-]?\s*(?:option\s+)?",
+    re.IGNORECASE,
 )
+"""What may stand before the letter: "The correct answer is", "Option", "Answer:"."""
+_LETTER = re.compile(r"\(?([A-Z])\)?(?![A-Za-z0-9])[\s.:)\-]*", re.IGNORECASE)
+_IS_CORRECT = re.compile(r"is (?:the )?(?:correct|right|best)(?: (?:answer|option|choice|one))?", re.IGNORECASE)
 
 
-def asked(question: Question, protocol: Protocol) -> Question:
-    """The question as it is put to the graph: its options to be chosen from, written out, or not shown."""
-    if protocol == "choice" or not question.options:
-        return question
-    if protocol == "open":
-        return question.model_copy(update={"options": None})
-    listed = [f"({letter(number)}) {option}" for number, option in enumerate(question.options)]
-    text = "\n".join([question.text, *listed, "Reply with the letter of the right option only."])
-    return question.model_copy(update={"options": None, "text": text})
+def apply_protocol(question: Question, protocol: Protocol) -> Question:
+    """Return the question as a protocol shows it: with options, or without."""
+    return question.model_copy(update={"options": None}) if protocol == "open" else question
 
 
-def strict(reply: str, options: Sequence[str]) -> str | None:
-    """The option that a written reply names: its letter ("B", "(B)", "Answer: B. it stops") or its text; None for any other."""
-    said = reply.strip()
-    if named := next((option for option in options if _plain(option) == _plain(said)), None):
+def option_order(question: Question, seed: int) -> tuple[int, ...]:
+    """Return the positions of the options in the order to show them, by seed and question."""
+    return tuple(question_rng(question, seed).permutation(len(question.options or ())).tolist())
+
+
+def question_rng(question: Question, seed: int) -> np.random.Generator:
+    """Return the random generator of a question: the same for the same seed and question."""
+    return np.random.default_rng([seed, int.from_bytes(sha256(question.id.encode()).digest()[:8])])
+
+
+def strict_option(reply: str, options: Sequence[str]) -> str | None:
+    """Return the option that a written reply names, or None.
+
+    The reply may name its letter ("B", "**B**", "(B)", "Answer: B.", "Option B is correct."), its
+    text, or both ("(B) it stops"), and nothing else.
+    """
+    text = re.sub(r"[*_`\"]", "", reply).strip()
+    if named := next((option for option in options if _normalized(option) == _normalized(text)), None):
         return named
-    lettered: Mapping[str, str] = {letter(number): option for number, option in enumerate(options)}
-    found = _NAMED.fullmatch(said)
-    option = lettered.get(found[1].upper()) if found else None
-    return option if found and option and _plain(found[2]) in ("", _plain(option)) else None
+    match = _LETTER.match(text, _LEAD.match(text).end())  # type: ignore[union-attr]  # the lead may be empty
+    if not match:
+        return None
+    option = dict(zip(map(letter, range(len(options))), options, strict=True)).get(match[1].upper())
+    rest = text[match.end() :].rstrip(" .")
+    names_it = not rest or _IS_CORRECT.fullmatch(rest) or (option is not None and _normalized(rest) == _normalized(option))
+    return option if names_it else None
 
 
-def official(reply: str, options: Sequence[str]) -> str | None:
-    """The option of the first letter A to D anywhere in a reply, as the script of VideoEspresso's authors takes it."""
-    found = re.search("[A-D]", reply)
-    number = ord(found[0]) - ord("A") if found else len(options)
+def first_letter_option(reply: str, options: Sequence[str]) -> str | None:
+    """Return the option of the first letter A to D in a reply, the rule of the authors' script."""
+    match = re.search("[A-D]", reply)
+    number = ord(match[0]) - ord("A") if match else len(options)
     return options[number] if number < len(options) else None
 
 
-async def nearest(reply: str, options: Sequence[str], embedder: Embedder) -> str:
-    """The option whose meaning is nearest to a free answer's, by cosine. Raises ModelError."""
-    if same := next((option for option in options if _plain(option) == _plain(reply)), None):
+async def nearest_option(reply: str, options: Sequence[str], embedder: Embedder) -> str:
+    """Return the option nearest in meaning to a free answer, by cosine similarity.
+
+    Raises ModelError.
+    """
+    if same := next((option for option in options if _normalized(option) == _normalized(reply)), None):
         return same
-    said, *known = await embedder.embed([reply, *options])
-    return max(zip(options, known, strict=True), key=lambda each: float(each[1] @ said))[0]
+    vector, *vectors = await embedder.embed([reply, *options])
+    return max(zip(options, vectors, strict=True), key=lambda each: float(each[1] @ vector))[0]
 
 
-def _plain(text: str) -> str:
+def _normalized(text: str) -> str:
     return " ".join(text.lower().split()).rstrip(".")

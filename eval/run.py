@@ -1,185 +1,189 @@
-"""Run a benchmark: ask its questions, keep every answer, and measure.
+"""Run a benchmark: ask its questions, log every answer, and compute the metrics.
 
-`run("world", split="test", limit=420, strategy="selector").metrics["accuracy"]` is what `espresso eval run` prints.
+    run("world", split="test", limit=420, strategy="selector").metrics.accuracy
+
+A run passes each question through dataset, task, solver, scorer and log once: the dataset loads it
+(`espresso.datasets`), an executor hands it to the task (`eval.sample.run_sample`), the task's
+solver answers it, the scorer scores the answer, and the run folder logs the sample. `espresso eval
+run` prints the metrics.
 """
 
 from __future__ import annotations
 
-import asyncio
-import os
-import platform
-import subprocess
 from collections.abc import Callable, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from functools import partial
 from hashlib import sha256
-from importlib.metadata import version
 from itertools import groupby
 from pathlib import Path
 from time import perf_counter
-from typing import Any, Literal, get_args
+from typing import get_args
 
 import numpy as np
 
 import prompts
-from espresso import profiles
-from espresso.cache import Cache
-from espresso.datasets import Bench, bench
-from espresso.datasets.base import Loaded, Source
+from agents.session import Session
+from espresso.datasets import Dataset, DatasetFiles, LoadedQuestions, get_dataset
 from espresso.errors import DataError, EspressoError, ProfileError, ServerDownError
-from espresso.models import Picture, Roles, connect
+from espresso.models import Picture
+from espresso.options import EvalStrategy, ExecutorName, Protocol
 from espresso.profiles import Profile
 from espresso.profiles.weights import identity
 from espresso.schema import Question, Record
 from eval.executors import local
-from eval.executors.local import Engine
-from eval.log.run_folder import Configuration, RunFolder
-from eval.metrics import Metrics, Sample, TaskAccuracy, by_task, metrics
-from eval.protocols import Protocol
-from eval.sample import Asking, Strategy, load_models
+from eval.executors.local import Executor
+from eval.log.run_folder import RunConfig, RunFolder
+from eval.metrics import Metrics, TaskAccuracy, metrics, task_accuracies
+from eval.sample import Sample
+from eval.task import WORLD, TaskSpec, load_models
 
-EngineName = Literal["local", "ray"]
-COUNTED = ("selector", "oracle-captions", "uniform", "random")
-"""Strategies for which a number of frames means something."""
-SHOWN = 3
-HOPELESS = 8
-"""So many errors without one answer: the fault is not the questions'."""
-PACKAGES = ("videoespresso", "torch", "transformers", "peft", "langgraph", "openai", "av", "decord2", "numpy")
+WITH_FRAME_COUNT = ("selector", "oracle-captions", "uniform", "random")
+"""Strategies for which the number of frames can be set."""
+SHOWN_MISSING = 3
+MAX_FAILURES = 8
+"""A run stops after this many errors without one answer: the questions are not the cause then."""
 
 
 @dataclass(frozen=True)
-class Progress:
-    """How far a run is, or a judging of one. doing: such as "making clips" or "answering". right, errors: of those done."""
+class RunProgress:
+    """Progress of a run, or of judging one."""
 
     doing: str
+    """What is being done, such as "rendering clips" or "answering"."""
+
     done: int
     total: int
+
     right: int = 0
+    """Correct answers among those done."""
+
     errors: int = 0
+    """Errors among those done."""
 
 
-class Summary(Record):
-    """A run in numbers. folder: where every answer is. metrics: see `eval.metrics.metrics`.
-
-    bad, missing: rows that could not be read, each with its reason, and videos that are not there, whose questions were left out.
-    """
+class RunSummary(Record):
+    """The metrics of a run."""
 
     folder: str
-    configuration: Configuration
+    """The run's folder, which holds every answer."""
+
+    configuration: RunConfig
     metrics: Metrics
     tasks: tuple[TaskAccuracy, ...]
+
     bad: tuple[str, ...] = ()
+    """Rows that could not be read, each with its place and the reason."""
+
     missing: tuple[str, ...] = ()
+    """Videos that were not found; their questions were left out."""
+
+    notes: tuple[str, ...] = ()
+    """Assumptions made while the questions were read, one sentence each."""
 
 
 def run(
-    name: str,
+    dataset: str,
     *,
     split: str = "test",
     limit: int | None = None,
-    strategy: Strategy = "selector",
+    strategy: EvalStrategy = "selector",
     profile: str | Path | Profile | None = None,
+    session: Session | None = None,
     frames: int | None = None,
     protocol: Protocol = "choice",
-    given: bool = False,
+    given_evidence: bool = False,
     seed: int = 0,
     out: Path | None = None,
-    source: Source | None = None,
+    files: DatasetFiles | None = None,
     allow_missing: bool = False,
-    roles: Roles | None = None,
-    engine: EngineName = "local",
+    executor: ExecutorName = "local",
     address: str | None = None,
     workers: int | None = None,
-    on_progress: Callable[[Progress], None] = lambda progress: None,
-) -> Summary:
-    """Run a benchmark, or go on with a run that was interrupted; returns its numbers.
+    on_progress: Callable[[RunProgress], None] = lambda progress: None,
+) -> RunSummary:
+    """Run a benchmark, or resume a run that was interrupted, and return its metrics.
 
-    limit: the first so many questions. frames, protocol, given: see `eval.sample.Asking`. profile: itself, its name or file; None
-    is ESPRESSO_PROFILE, else `tiny`. seed: of the order in which options are shown. out: the run's folder, by default
-    runs/<bench>-<split>-<profile>-<strategy>-<limit>, with what else was asked for.
-    source: the files of a benchmark that comes in files. allow_missing: leave questions out whose videos are not there.
-    roles: connected models to use in place of the profile's. engine: where questions are asked, in this process or by `workers`
-    on the Ray cluster at `address` (see `eval.executors.ray`); a run that one has begun the other can go on with.
+    A question that cannot be answered is logged as an error and counts as wrong; it is asked again
+    when the run is resumed.
 
-    A question that cannot be answered is kept as an error, counts as wrong, and is asked again when the run is gone on with.
-    Raises DataError for a benchmark, split, strategy or limit that does not exist and for a folder that holds something else,
-    ProfileError, ModelError for models that cannot be had or a server that is gone, and EspressoError where not one question can
-    be answered.
+    Args:
+        dataset: name of the dataset, see `espresso.datasets`.
+        split: the split whose questions are asked.
+        limit: number of questions, from the first; None for all.
+        strategy: how core frames are found, see `espresso.options.EvalStrategy`.
+        profile: a profile, its name or the path of its file. None is ESPRESSO_PROFILE, else `tiny`.
+        session: the profile, models and cache to use; `profile` is ignored then.
+        frames: frames of `uniform` and `random` (16 if None), or the most that the selector may
+            choose.
+        protocol: how options are shown and replies are read, see `eval.protocols`.
+        given_evidence: answer from the evidence in the dataset instead of the reasoner's own.
+        seed: seed of the order in which options are shown, and of random frames.
+        out: the run's folder. None is runs/<dataset>-<split>-<profile>-<strategy>-<limit>, with
+            further settings appended.
+        files: the user's copy of a dataset that comes in files.
+        allow_missing: leave out questions about videos that are not there.
+        executor: where samples run: `local` or `ray` (see `eval.executors.ray`). Either can resume
+            a run of the other.
+        address: address of the Ray cluster; None starts one on this machine.
+        workers: number of Ray workers; None for as many as there is room for.
+        on_progress: called when a sample is done.
+
+    Raises:
+        DataError: the dataset, split or a setting does not exist, or the folder holds something
+            else.
+        ProfileError: the profile does not exist, is invalid or lacks a model that the run needs.
+        ModelError: a model cannot be loaded, or its server is gone.
+        EspressoError: not one question could be answered.
     """
-    chosen = bench(name)
-    _check(chosen, name, split, limit, strategy, protocol, frames)
-    _check_engine(engine, address, workers, roles)
-    named = profile or os.environ.get("ESPRESSO_PROFILE") or "tiny"
-    settings = named if isinstance(named, Profile) else profiles.load(named)
-    models = roles or connect(settings)
-    if protocol == "open" and models.embedder is None:
-        raise ProfileError(
-            f"profile {settings.name}: it has no [embedder] to match free answers with. Add one, such as BAAI/bge-m3."
-        )
-    manner: dict[str, Any] = {"strategy": strategy, "seed": seed, "frames": frames, "protocol": protocol, "given": given}
-    asking = partial(Asking, bench=chosen, profile=settings, **manner)
-    load = partial(chosen.load, split, limit, source)
-    if engine == "ray":
-        from eval.executors import ray as on_ray
+    loader = get_dataset(dataset)
+    _check(loader, split, limit, strategy, protocol, frames)
+    _check_executor(executor, address, workers, session)
+    spec = TaskSpec(dataset, strategy, protocol, frames, given_evidence, seed)
+    with nullcontext(session) if session else Session(profile) as used:
+        if protocol == "open" and used.roles.embedder is None:
+            raise ProfileError(
+                f"profile {used.profile.name} has no [embedder] to match free answers. Add one, such as BAAI/bge-small-en-v1.5."
+            )
+        load = partial(loader.load, split, limit, files)
+        if executor == "ray":
+            from eval.executors import ray  # noqa: PLC0415 - an extra
 
-        on_ray.check(address)
-    else:
-        load_models(models, strategy)
-    loaded = load(lambda done, total: on_progress(Progress("making clips", done, total)))
-    questions = loaded.questions
-    if (loaded.missing and not allow_missing) or not questions:
-        raise DataError(_missing(loaded))
-    configuration = Configuration(
-        bench=name,
-        split=split,
-        limit=limit,
-        profile=settings.model_dump(mode="json"),
-        models={role: getattr(models, role).name for role in ("captioner", "selector", "reasoner")}
-        | _adapters(settings)
-        | ({"embedder": models.embedder.name} if protocol == "open" and models.embedder else {}),
-        prompts=_prompt_hashes(settings.prompts),
-        questions=_hash(questions),
-        **manner,
-    )
-    cache = Cache()
-    with RunFolder(out or _default(configuration), configuration, environment()) as folder:
-        ask: Engine = partial(local.ask, asking=asking(roles=models, cache=cache))
-        if engine == "ray":
-            ask = partial(on_ray.ask, profile=settings, asking=asking, files=load, address=address, workers=workers)
-
-        async def ask_all() -> list[Sample]:
-            try:
-                return await _ask_all(questions, ask, folder, on_progress)
-            finally:
-                if roles is None:
-                    await models.aclose()
-
-        try:
-            samples = asyncio.run(ask_all())
-        finally:
-            cache.close()
-    return Summary(
+            ray.check_address(address)
+        else:
+            load_models(used, spec)
+        loaded = load(lambda done, total: on_progress(RunProgress("rendering clips", done, total)))
+        if (loaded.missing and not allow_missing) or not loaded.questions:
+            raise DataError(_missing(loaded))
+        config = _config(spec, split, limit, used, loaded.questions)
+        with RunFolder(out or _default_folder(config), config) as folder:
+            run_groups: Executor = partial(local.run, task=spec.task(used), session=used)
+            if executor == "ray":
+                run_groups = partial(ray.run, profile=used.profile, spec=spec, prepare=load, address=address, workers=workers)
+            samples = used.run(_run_samples(loaded.questions, run_groups, folder, on_progress))
+    return RunSummary(
         folder=str(folder.path),
-        configuration=configuration,
+        configuration=config,
         metrics=metrics(samples),
-        tasks=tuple(by_task(samples)),
-        bad=loaded.bad,
+        tasks=tuple(task_accuracies(samples)),
+        bad=tuple(map(str, loaded.bad)),
         missing=loaded.missing,
+        notes=loaded.notes,
     )
 
 
-async def _ask_all(
-    questions: Sequence[Question], ask: Engine, folder: RunFolder, on_progress: Callable[[Progress], None]
+async def _run_samples(
+    questions: Sequence[Question], run_groups: Executor, folder: RunFolder, on_progress: Callable[[RunProgress], None]
 ) -> list[Sample]:
-    """Have an engine ask what is not answered yet, and write down what comes.
+    """Let an executor run the samples that are not logged yet, and log them.
 
-    Returns all samples, also those of before, in the order of the questions: sums come out the same to the last digit, in
-    whatever order answers came. Raises EspressoError where none can be kept, or none be answered.
+    Returns all samples in the order of the questions, so that sums come out the same to the last
+    digit. Raises EspressoError if none can be logged, or none answered.
     """
-    samples = list(folder.samples)
-    answered = {sample.id for sample in samples}
-    left = [question for question in questions if question.id not in answered]
-    progress = Progress("answering", len(samples), len(questions), right=sum(sample.scores.correct for sample in samples))
+    samples = list(folder.entries)
+    logged = {sample.id for sample in samples}
+    remaining = [question for question in questions if question.id not in logged]
+    progress = RunProgress("answering", len(samples), len(questions), right=sum(sample.scores.correct for sample in samples))
     on_progress(progress)
     last = perf_counter()
 
@@ -196,94 +200,102 @@ async def _ask_all(
             errors=progress.errors + (sample.error is not None),
         )
         on_progress(progress)
-        if progress.errors == progress.done >= min(HOPELESS, len(left)):
-            raise EspressoError(f"{progress.done} questions were asked and none was answered; the last: {sample.error}")
+        if progress.errors == progress.done >= min(MAX_FAILURES, len(remaining)):
+            raise EspressoError(f"all {progress.done} questions so far failed; the last error: {sample.error}")
 
     try:
-        await ask([list(clip) for _, clip in groupby(left, key=lambda question: question.visuals)], keep)
-    except ExceptionGroup as errors:
-        error = errors.exceptions[0]
-        if isinstance(error, ServerDownError):
-            raise ServerDownError(f"{error} {progress.done} of {progress.total} answers are kept: run the same again.") from None
-        raise error from None
-    places = {question.id: place for place, question in enumerate(questions)}
-    return sorted(samples, key=lambda sample: places[sample.id])
+        await run_groups([list(group) for _, group in groupby(remaining, key=lambda question: question.visuals)], keep)
+    except ServerDownError as error:
+        kept = f"{progress.done} of {progress.total} answers are kept"
+        raise ServerDownError(f"{error} {kept}; run the same command again to resume.") from None
+    positions = {question.id: position for position, question in enumerate(questions)}
+    return sorted(samples, key=lambda sample: positions[sample.id])
 
 
-def _default(asked: Configuration) -> Path:
-    """A folder's name that tells runs apart."""
-    profile = Path(asked.profile["name"]).name.replace(".toml", "")
-    parts = [asked.bench, asked.split, profile, asked.strategy, str(asked.limit or "all")]
-    parts += [f"{asked.frames}-frames"] if asked.frames else []
-    parts += [asked.protocol] if asked.protocol != "choice" else []
-    parts += ["given-evidence"] if asked.given else []
+def _config(spec: TaskSpec, split: str, limit: int | None, session: Session, questions: Sequence[Question]) -> RunConfig:
+    roles, profile = session.roles, session.profile
+    models = {"captioner": roles.captioner.name, "selector": roles.selector.name, "reasoner": roles.reasoner.name}
+    if spec.protocol == "open" and roles.embedder:
+        models["embedder"] = roles.embedder.name
+    return RunConfig(
+        bench=spec.dataset,
+        split=split,
+        limit=limit,
+        strategy=spec.strategy,
+        seed=spec.seed,
+        profile=profile.model_dump(mode="json"),
+        models=models | _adapters(profile),
+        prompts=_prompt_hashes(profile.prompts, spec.protocol),
+        questions=_questions_hash(questions),
+        frames=spec.frames,
+        protocol=spec.protocol,
+        given=spec.given_evidence,
+    )
+
+
+def _default_folder(config: RunConfig) -> Path:
+    """Return a folder whose name tells runs apart."""
+    profile = Path(config.profile["name"]).name.replace(".toml", "")
+    parts = [config.bench, config.split, profile, config.strategy, str(config.limit or "all")]
+    parts += [f"{config.frames}-frames"] if config.frames else []
+    parts += [config.protocol] if config.protocol != "choice" else []
+    parts += ["given-evidence"] if config.given else []
     return Path("runs") / "-".join(parts)
 
 
-def _check(chosen: Bench, name: str, split: str, limit: int | None, strategy: str, protocol: str, frames: int | None) -> None:
-    """Raise DataError for what cannot be run."""
-    if split not in chosen.SPLITS:
-        raise DataError(f"{name}: no split is called {split!r}. The splits are {', '.join(chosen.SPLITS)}.")
-    if strategy not in get_args(Strategy):
-        raise DataError(f"no strategy is called {strategy!r}. Choose one of {', '.join(get_args(Strategy))}.")
+def _check(dataset: Dataset, split: str, limit: int | None, strategy: str, protocol: str, frames: int | None) -> None:
+    """Raise DataError for settings that do not exist or do not fit together."""
+    if split not in dataset.splits:
+        raise DataError(f"{dataset.name} has no split {split!r}. Choose one of {', '.join(dataset.splits)}.")
+    if strategy not in get_args(EvalStrategy):
+        raise DataError(f"unknown strategy {strategy!r}. Choose one of {', '.join(get_args(EvalStrategy))}.")
     if protocol not in get_args(Protocol):
-        raise DataError(f"no protocol is called {protocol!r}. Choose one of {', '.join(get_args(Protocol))}.")
-    if frames is not None and strategy not in COUNTED:
-        raise DataError(f"the strategy {strategy} takes no number of frames. Leave --frames out, or use {', '.join(COUNTED)}.")
+        raise DataError(f"unknown protocol {protocol!r}. Choose one of {', '.join(get_args(Protocol))}.")
+    if strategy == "oracle-captions" and dataset.name != WORLD:
+        raise DataError(f"there are no ground-truth captions for {dataset.name}. Use a strategy other than oracle-captions.")
+    if frames is not None and strategy not in WITH_FRAME_COUNT:
+        raise DataError(
+            f"the strategy {strategy} takes no number of frames. Leave --frames out, or use {', '.join(WITH_FRAME_COUNT)}."
+        )
     if limit is not None and limit < 1:
-        raise DataError(f"{limit} questions are too few to measure anything. Give --limit 1 or more, or none for all.")
+        raise DataError(f"a limit of {limit} questions is too small. Give --limit 1 or more, or none for all questions.")
 
 
-def _check_engine(engine: str, address: str | None, workers: int | None, roles: Roles | None) -> None:
-    """Raise DataError for an engine that does not exist, or that has no use for what is given."""
-    if engine not in get_args(EngineName):
-        raise DataError(f"no engine is called {engine!r}. Choose one of {', '.join(get_args(EngineName))}.")
-    if engine == "local" and (address or workers is not None):
-        raise DataError("--address and --workers are for --engine ray. Give it, or leave them out.")
-    if engine == "ray" and roles:
-        raise DataError("connected models stay in their process. Give a profile to the engine ray, whose workers connect it.")
+def _check_executor(executor: str, address: str | None, workers: int | None, session: Session | None) -> None:
+    """Raise DataError for an executor that does not exist, or settings that it does not take."""
+    if executor not in get_args(ExecutorName):
+        raise DataError(f"unknown engine {executor!r}. Choose one of {', '.join(get_args(ExecutorName))}.")
+    if executor == "local" and (address or workers is not None):
+        raise DataError("--address and --workers need --engine ray. Give it, or leave them out.")
+    if executor == "ray" and session:
+        raise DataError("a session cannot leave its process. Give a profile instead; each Ray worker opens its own session.")
     if workers is not None and workers < 1:
-        raise DataError(f"{workers} workers are too few to ask anything. Give 1 or more, or leave --workers out.")
+        raise DataError(f"{workers} workers are too few. Give 1 or more, or leave --workers out.")
 
 
-def _missing(loaded: Loaded) -> str:
-    """Say which videos are not there, the first of them."""
-    count, some = len(loaded.missing), ", ".join(loaded.missing[:SHOWN])
-    more = ", ..." if count > SHOWN else ""
+def _missing(loaded: LoadedQuestions) -> str:
+    """Name the first videos that are missing."""
+    count, some = len(loaded.missing), ", ".join(loaded.missing[:SHOWN_MISSING])
+    more = ", ..." if count > SHOWN_MISSING else ""
     cure = ", or leave their questions out with --allow-missing" if loaded.questions else ""
-    return f"{count} videos are not in the folder: {some}{more}. Get them, or give another --videos{cure}."
+    return f"{count} videos were not found: {some}{more}. Download them, or give another --videos{cure}."
 
 
-def _prompt_hashes(style: prompts.Style) -> dict[str, str]:
+def _prompt_hashes(style: prompts.Style, protocol: Protocol) -> dict[str, str]:
     """Hash each template that the graph uses."""
     blank = {"picture": Picture(np.zeros((1, 1, 3), np.uint8)), "time": 0.0}
-    about = {"question": "", "frames": [], "options": [], "evidence": "", "captions": [], "budget": 1, "frame": blank}
-    return {name: prompts.render(name, style=style, **about).hash for name in ("caption", "select", "evidence", "answer")}
+    inputs = {"question": "", "frames": [], "options": [], "evidence": "", "captions": [], "budget": 1, "frame": blank}
+    names = ("caption", "select", "evidence", "written" if protocol == "written" else "answer")
+    return {name: prompts.render(name, style=style, **inputs).hash for name in names}
 
 
-def _adapters(settings: Profile) -> dict[str, str]:
-    """Tell the weights of the reasoner's adapters apart, where they are folders here."""
-    folders = {f"reasoner {stage}": Path(source) for stage, source in settings.reasoner.adapters.items()}
+def _adapters(profile: Profile) -> dict[str, str]:
+    """Return the names of the reasoner's local adapters, with fingerprints of their weights."""
+    folders = {f"reasoner {stage}": Path(source) for stage, source in profile.reasoner.adapters.items()}
     return {stage: identity(folder.absolute()) for stage, folder in folders.items() if folder.is_dir()}
 
 
-def _hash(questions: Sequence[Question]) -> str:
-    """Twelve hex digits over all that is asked and known, wherever the clips lie."""
-    said = (question.model_dump_json(exclude={"visuals"}) for question in questions)
-    return sha256("\n".join(said).encode()).hexdigest()[:12]
-
-
-def environment() -> dict[str, str | None]:
-    """Versions of what has a say in the numbers, and the commit where this is a checkout."""
-    return {"commit": _commit(), "python": platform.python_version(), **{package: version(package) for package in PACKAGES}}
-
-
-def _commit() -> str | None:
-    root = Path(__file__).parents[1]
-    if not (root / ".git").exists():
-        return None
-    command = ["git", "-C", str(root), "describe", "--always", "--dirty", "--abbrev=40"]
-    try:
-        return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
-    except (OSError, subprocess.CalledProcessError):
-        return None
+def _questions_hash(questions: Sequence[Question]) -> str:
+    """Hash everything about the questions but the paths of their videos, to twelve hex digits."""
+    lines = (question.model_dump_json(exclude={"visuals"}) for question in questions)
+    return sha256("\n".join(lines).encode()).hexdigest()[:12]

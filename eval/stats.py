@@ -1,4 +1,7 @@
-"""Intervals for shares, means and differences, and agreement: how far what was measured can be trusted."""
+"""Confidence intervals for shares, means and differences, and measures of agreement.
+
+Questions about one video are not independent. Every interval here is robust to such clusters.
+"""
 
 from __future__ import annotations
 
@@ -12,18 +15,24 @@ from scipy.special import stdtrit
 from scipy.stats import spearmanr
 
 Z = 1.959964
-"""Of a 95 % interval."""
+"""Quantile of the normal distribution for a two-sided 95 % interval."""
 
 
 def interval(right: Sequence[bool], clusters: Sequence[Hashable]) -> tuple[float, float]:
-    """95 % interval of the share of `right`, for questions that come in clusters (those about one video).
+    """Return the 95 % confidence interval of the share of true values, for clustered questions.
 
-    Wilson's score interval over the effective number of questions: their number divided by the design effect, which is how much
-    larger the cluster-robust variance is than that of as many unrelated questions (at least 1). With a cluster for each
-    question it is Wilson's own interval. With a single cluster nothing tells the questions apart, and they count as one.
+    Wilson's score interval (Wilson, 1927) over the effective number of questions: their number
+    divided by the design effect, the ratio of the cluster-robust variance to that of independent
+    questions, at least 1 (Dean and Pagano, "Evaluating Confidence Interval Methods for Binomial
+    Proportions in Clustered Surveys", 2015; Miller, "Adding Error Bars to Evals", 2024). With one
+    question per cluster it is Wilson's interval. A single cluster counts as one question.
 
-    right, clusters: (n,), n >= 1. Wilson, 1927; Dean and Pagano, "Evaluating Confidence Interval Methods for Binomial
-    Proportions in Clustered Surveys", 2015; Miller, "Adding Error Bars to Evals", 2024, for clusters in benchmarks.
+    Args:
+        right: whether each question was answered correctly, shape (n,), n >= 1.
+        clusters: the cluster of each question, shape (n,).
+
+    Returns:
+        Lower and upper end, 0 to 1.
     """
     values = np.asarray(right, dtype=float)
     share, n = float(values.mean()), len(values) / _design_effect(values, clusters)
@@ -33,8 +42,8 @@ def interval(right: Sequence[bool], clusters: Sequence[Hashable]) -> tuple[float
 
 
 def _design_effect(values: np.ndarray, clusters: Sequence[Hashable]) -> float:
-    """Cluster-robust variance of the mean of (n,) values over its variance were they unrelated, both unbiased; at least 1."""
-    n, sums = len(values), _sums(values, clusters)
+    """Return the cluster-robust variance of the mean over the independent one, at least 1."""
+    n, sums = len(values), _residual_sums(values, clusters)
     if len(sums) == 1:
         return float(n)
     simple = float(values.var()) / (n - 1)
@@ -43,15 +52,23 @@ def _design_effect(values: np.ndarray, clusters: Sequence[Hashable]) -> float:
 
 
 def difference(ours: Sequence[bool], theirs: Sequence[bool], clusters: Sequence[Hashable]) -> tuple[float, float, float, float]:
-    """By how much the share of `ours` is above that of `theirs`, on the same questions: difference, 95 % interval, two-sided p.
+    """Compare the shares of true values of two runs on the same questions.
 
-    Paired: what makes a question hard for both does not widen the interval. The variance is robust to clusters (questions about
-    one video); p is the normal approximation's. A single cluster tells nothing: the interval is the whole range then, and p is 1.
+    Miller, 2024, section 4.2. The comparison is paired: a question that is hard for both runs does
+    not widen the interval. The variance is robust to clusters. With a single cluster the interval
+    is -1 to 1 and p is 1.
 
-    ours, theirs, clusters: (n,), n >= 1. Miller, "Adding Error Bars to Evals", 2024, section 4.2.
+    Args:
+        ours: whether our run answered each question correctly, shape (n,), n >= 1.
+        theirs: the same for the other run.
+        clusters: the cluster of each question, shape (n,).
+
+    Returns:
+        The share of `ours` minus that of `theirs`, the lower and upper end of its 95 % interval,
+        and the two-sided p-value (normal approximation).
     """
     pairs = np.asarray(ours, dtype=float) - np.asarray(theirs, dtype=float)
-    mean, sums = float(pairs.mean()), _sums(pairs, clusters)
+    mean, sums = float(pairs.mean()), _residual_sums(pairs, clusters)
     if len(sums) == 1:
         return mean, -1.0, 1.0, 1.0
     error = sqrt(len(sums) / (len(sums) - 1) * sum(total**2 for total in sums.values())) / len(pairs)
@@ -59,8 +76,8 @@ def difference(ours: Sequence[bool], theirs: Sequence[bool], clusters: Sequence[
     return mean, max(-1.0, mean - Z * error), min(1.0, mean + Z * error), p
 
 
-def _sums(values: np.ndarray, clusters: Sequence[Hashable]) -> dict[Hashable, float]:
-    """Sum the (n,) values' deviations from their mean over each cluster."""
+def _residual_sums(values: np.ndarray, clusters: Sequence[Hashable]) -> dict[Hashable, float]:
+    """Sum the deviations of (n,) values from their mean by cluster."""
     sums = dict[Hashable, float]()
     for cluster, residual in zip(clusters, values - values.mean(), strict=True):
         sums[cluster] = sums.get(cluster, 0.0) + float(residual)
@@ -68,15 +85,22 @@ def _sums(values: np.ndarray, clusters: Sequence[Hashable]) -> dict[Hashable, fl
 
 
 def mean_interval(values: Sequence[float], clusters: Sequence[Hashable], *, within: tuple[float, float]) -> tuple[float, float]:
-    """95 % interval of the mean of `values`, for questions that come in clusters (those about one video).
+    """Return the 95 % confidence interval of a mean, for clustered questions.
 
-    Student's t over the cluster-robust standard error, with one degree of freedom less than there are clusters; with a cluster
-    for each question it is the t interval. A single cluster tells nothing: the interval is all that the values lie `within`.
+    Miller, 2024, section 2.2: Student's t over the cluster-robust standard error, with one degree
+    of freedom less than there are clusters. With one question per cluster it is the t interval.
 
-    values, clusters: (n,), n >= 1. Miller, "Adding Error Bars to Evals", 2024, section 2.2.
+    Args:
+        values: one value per question, shape (n,), n >= 1.
+        clusters: the cluster of each question, shape (n,).
+        within: smallest and largest possible value; the interval is clipped to them, and is all of
+            them if there is a single cluster.
+
+    Returns:
+        Lower and upper end.
     """
     numbers = np.asarray(values, dtype=float)
-    sums = _sums(numbers, clusters)
+    sums = _residual_sums(numbers, clusters)
     if len(sums) == 1:
         return within
     error = sqrt(len(sums) / (len(sums) - 1) * sum(total**2 for total in sums.values())) / len(numbers)
@@ -84,50 +108,72 @@ def mean_interval(values: Sequence[float], clusters: Sequence[Hashable], *, with
     return max(within[0], float(numbers.mean()) - half), min(within[1], float(numbers.mean()) + half)
 
 
-RESAMPLED = 1000
-"""Times that questions are drawn again for the interval of a rank correlation."""
+RESAMPLES = 1000
+"""Number of bootstrap resamples for the interval of a rank correlation."""
 
 
 def rank_correlation(
     one: Sequence[float], other: Sequence[float], clusters: Sequence[Hashable]
 ) -> tuple[float, float, float] | None:
-    """Spearman's rank correlation with its 95 % interval: clusters (questions) are drawn again, a thousand times.
+    """Return Spearman's rank correlation with its 95 % bootstrap interval.
 
-    one, other, clusters: (n,). None where one of the two is the same everywhere or there is a single cluster.
-    Efron, "Bootstrap Methods", 1979; the same draws for the same data.
+    Efron, "Bootstrap Methods", 1979. Clusters are resampled as a whole, with a fixed seed.
+
+    Args:
+        one: first variable, shape (n,).
+        other: second variable, shape (n,).
+        clusters: the cluster of each pair of values, shape (n,).
+
+    Returns:
+        The correlation and the lower and upper end of its interval. None if a variable is constant
+        or there is a single cluster.
     """
     numbers = np.array([one, other], dtype=float)
     groups: dict[Hashable, list[int]] = {}
-    for place, cluster in enumerate(clusters):
-        groups.setdefault(cluster, []).append(place)
+    for index, cluster in enumerate(clusters):
+        groups.setdefault(cluster, []).append(index)
     if len(groups) < 2 or (numbers == numbers[:, :1]).all(axis=1).any():
         return None
-    rng, members, found = np.random.default_rng(0), list(groups.values()), list[float]()
-    for _ in range(RESAMPLED):
-        drawn = np.concatenate([members[place] for place in rng.integers(len(members), size=len(members))])
-        if not (numbers[:, drawn] == numbers[:, drawn[:1]]).all(axis=1).any():
-            found.append(float(spearmanr(*numbers[:, drawn]).statistic))
-    low, high = np.percentile(found, [2.5, 97.5])
+    rng, members, correlations = np.random.default_rng(0), list(groups.values()), list[float]()
+    for _ in range(RESAMPLES):
+        sample = np.concatenate([members[index] for index in rng.integers(len(members), size=len(members))])
+        if not (numbers[:, sample] == numbers[:, sample[:1]]).all(axis=1).any():
+            correlations.append(float(spearmanr(*numbers[:, sample]).statistic))
+    low, high = np.percentile(correlations, [2.5, 97.5])
     return float(spearmanr(*numbers).statistic), float(low), float(high)
 
 
-def kappa(one: Sequence[Hashable], other: Sequence[Hashable]) -> float | None:
-    """Cohen's kappa of two raters' labels, (n,) each: 1 where they are equal, 0 where they agree as by chance.
+def cohen_kappa(one: Sequence[Hashable], other: Sequence[Hashable]) -> float | None:
+    """Return Cohen's kappa of two raters.
 
-    None where chance alone would make them equal. Cohen, "A Coefficient of Agreement for Nominal Scales", 1960.
+    Cohen, "A Coefficient of Agreement for Nominal Scales", 1960. 1 is perfect agreement, 0 is
+    agreement by chance.
+
+    Args:
+        one: labels of the first rater, shape (n,), n >= 1.
+        other: labels of the second rater, shape (n,).
+
+    Returns:
+        Kappa, or None if both raters always give the same label.
     """
     n = len(one)
-    seen = sum(a == b for a, b in zip(one, other, strict=True)) / n
+    observed = sum(a == b for a, b in zip(one, other, strict=True)) / n
     chance = sum(list(one).count(label) * list(other).count(label) for label in set(one)) / n**2
-    return (seen - chance) / (1 - chance) if chance < 1 else None
+    return (observed - chance) / (1 - chance) if chance < 1 else None
 
 
-def agreement(ratings: Sequence[Sequence[float]], level: Literal["interval", "nominal"] = "interval") -> float | None:
-    """Krippendorff's alpha: 1 where ratings of the same thing are equal, 0 where they agree as by chance.
+def krippendorff_alpha(ratings: Sequence[Sequence[float]], level: Literal["interval", "nominal"] = "interval") -> float | None:
+    """Return Krippendorff's alpha (Krippendorff, "Content Analysis", 2018, chapter 12).
 
-    ratings: of each thing, one or more numbers; who gave which does not matter. level: "nominal" where numbers stand for labels.
-    None where nothing was rated twice, or where all numbers are the same, so that chance would agree as well. Krippendorff,
-    "Content Analysis", 2018, chapter 12.
+    1 is perfect agreement, 0 is agreement by chance.
+
+    Args:
+        ratings: the ratings of each unit, in any order; units may differ in their number of
+            ratings.
+        level: "nominal" if the numbers stand for labels.
+
+    Returns:
+        Alpha, or None if no unit has two ratings or all ratings are equal.
     """
     rated = [list(numbers) for numbers in ratings if len(numbers) > 1]
     if len({number for numbers in rated for number in numbers}) < 2:

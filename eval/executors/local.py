@@ -1,34 +1,37 @@
-"""Ask in this process: the engine `local`, and what an engine is."""
+"""Run samples in this process."""
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Awaitable, Callable, Sequence
+from contextlib import aclosing
 
+from agents.batch import bounded
+from agents.session import Session
 from espresso.schema import Question
-from eval.metrics import Sample
-from eval.sample import Asking
+from eval.sample import Sample, run_sample
+from eval.task import EvalTask
 
 CLIPS_AT_ONCE = 32
-"""Enough waiting requests for a local model to fill its batches, few enough clips in memory."""
+"""Clips in progress: enough to fill a local model's batches, few enough for memory."""
 
-Clip = Sequence[Question]
-"""All questions about one clip, which are asked in turn, so that it is captioned once."""
+QuestionGroup = Sequence[Question]
+"""The questions about one clip: they run one after the other, so the clip is captioned once."""
 Keep = Callable[[Sample], None]
-"""Takes a sample as soon as it is there; an error that it raises ends the asking."""
-Engine = Callable[[Sequence[Clip], Keep], Awaitable[None]]
-"""Asks all questions, and gives each sample to `Keep` once, in whatever order they come."""
+"""Records a sample as soon as it is done; an error that it raises ends the run."""
+Executor = Callable[[Sequence[QuestionGroup], Keep], Awaitable[None]]
+"""Runs all questions and passes each sample to `Keep` once, in any order."""
 
 
-async def ask(clips: Sequence[Clip], keep: Keep, *, asking: Asking) -> None:
-    """Ask about many clips at the same time. Raises ServerDownError, and what `keep` raises, in an ExceptionGroup."""
-    gate = asyncio.Semaphore(CLIPS_AT_ONCE)
+async def run(groups: Sequence[QuestionGroup], keep: Keep, *, task: EvalTask, session: Session) -> None:
+    """Run the questions about many clips concurrently.
 
-    async def ask_about(clip: Clip) -> None:
-        async with gate:
-            for question in clip:
-                keep(await asking.sample(question))
+    Raises ServerDownError, and what `keep` raises.
+    """
 
-    async with asyncio.TaskGroup() as tasks:
-        for clip in clips:
-            tasks.create_task(ask_about(clip))
+    async def run_group(group: QuestionGroup) -> None:
+        for question in group:
+            keep(await run_sample(question, task, session))
+
+    async with aclosing(bounded(groups, run_group, CLIPS_AT_ONCE)) as done:
+        async for _ in done:
+            pass

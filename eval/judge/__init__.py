@@ -1,1 +1,4 @@
-"""Judge the answers of a run (VideoEspresso, Table 2): `run` scores them, `results` aggregates, `budget` limits the cost."""
+"""Judge the answers of a run (VideoEspresso, Table 2).
+
+`run` scores the answers, `results` reads and aggregates the verdicts, `budget` limits the cost.
+"""

@@ -1,4 +1,4 @@
-"""What asking a paid model costs: reckoned before, counted while it is asked, and held to a limit."""
+"""The cost of a paid model: estimated before requests, counted after them, and limited."""
 
 from __future__ import annotations
 
@@ -10,66 +10,96 @@ from dataclasses import dataclass
 from espresso.errors import EspressoError
 
 
-class SpentError(EspressoError):
-    """What comes next might cost more than is left."""
+class BudgetExceededError(EspressoError):
+    """The next request could cost more than what is left of the budget."""
 
 
 @dataclass(frozen=True)
-class Tokens:
-    """Tokens that a model reads, and those that it writes."""
+class TokenUsage:
+    """Tokens of one or more requests."""
 
-    read: int
-    written: int
+    input: int
+    """Prompt tokens."""
+
+    output: int
+    """Completion tokens."""
 
 
 @dataclass(frozen=True)
 class Prices:
-    """Dollars a million tokens, read and written."""
+    """Prices of a model in dollars per million tokens."""
 
-    read: float
-    written: float
+    input: float
+    """Price of a million prompt tokens."""
 
-    def dollars(self, tokens: Tokens) -> float:
-        """What these tokens cost."""
-        return (tokens.read * self.read + tokens.written * self.written) / 1e6
+    output: float
+    """Price of a million completion tokens."""
+
+    def dollars(self, tokens: TokenUsage) -> float:
+        """Return the cost of the tokens in dollars."""
+        return (tokens.input * self.input + tokens.output * self.output) / 1e6
 
 
 @dataclass
-class Bill:
-    """One thing that is bought: the most it may cost, and what it did. Dollars."""
+class Reservation:
+    """A part of the budget that is reserved for work in progress."""
 
-    most: float
-    paid: float = 0.0
+    maximum: float
+    """The most that the work can cost, in dollars."""
+
+    spent: float = 0.0
+    """What the work did cost, in dollars; set before the reservation is released."""
 
 
-class Purse:
-    """Holds what is bought at the same time to one limit, in dollars."""
+class Budget:
+    """A limit on the total cost of concurrent work.
+
+    Work reserves its maximum cost before it starts, so the limit holds however much runs at once.
+
+    Args:
+        limit: dollars.
+    """
+
+    limit: float
+    """The limit, in dollars."""
+
+    spent: float
+    """What finished work did cost, in dollars."""
 
     def __init__(self, limit: float) -> None:
         self.limit = limit
         self.spent = 0.0
-        self._open: list[Bill] = []
+        self._reservations: list[Reservation] = []
         self._changed = asyncio.Condition()
 
     @asynccontextmanager
-    async def bill(self, most: float) -> AsyncIterator[Bill]:
-        """Wait until `most` dollars are surely left, and write into the bill's `paid` what it came to.
+    async def reserve(self, maximum: float) -> AsyncIterator[Reservation]:
+        """Reserve a part of the budget; wait for other work to finish if too little is left.
 
-        Raises SpentError once nothing is under way and still too little is left.
+        On exit the reservation is replaced by its actual cost, `Reservation.spent`.
+
+        Args:
+            maximum: the most that the work can cost, in dollars.
+
+        Raises:
+            BudgetExceededError: too little is left, and no work is in progress that could free
+                some.
         """
-        bill = Bill(most)
+        reservation = Reservation(maximum)
         async with self._changed:
-            await self._changed.wait_for(lambda: self._left() >= most or not self._open)
-            if self._left() < most:
-                raise SpentError(f"${self.spent:.4g} of ${self.limit:g} are spent, and the next may cost up to ${most:.2g}.")
-            self._open.append(bill)
+            await self._changed.wait_for(lambda: self._available() >= maximum or not self._reservations)
+            if self._available() < maximum:
+                raise BudgetExceededError(
+                    f"${self.spent:.4g} of ${self.limit:g} are spent, and the next answer may cost up to ${maximum:.2g}."
+                )
+            self._reservations.append(reservation)
         try:
-            yield bill
+            yield reservation
         finally:
             async with self._changed:
-                self._open = [each for each in self._open if each is not bill]
-                self.spent += bill.paid
+                self._reservations = [other for other in self._reservations if other is not reservation]
+                self.spent += reservation.spent
                 self._changed.notify_all()
 
-    def _left(self) -> float:
-        return self.limit - self.spent - sum(bill.most for bill in self._open)
+    def _available(self) -> float:
+        return self.limit - self.spent - sum(reservation.maximum for reservation in self._reservations)

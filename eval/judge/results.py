@@ -1,113 +1,218 @@
-"""What judges said of a run's answers: `judge.json`, `verdicts.jsonl`, and the columns of Table 2 (VideoEspresso)."""
+"""The results of judging a run: `judge.json`, `verdicts.jsonl`, and VideoEspresso's Table 2."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
 from statistics import fmean
+from typing import Any
 
-from agents.judge import CRITERIA, Judged
+from pydantic import model_serializer
+
+from agents.judge import CRITERIA, JudgeResult
 from espresso.schema import Record, Verdict
-from eval.judge.budget import Prices, Tokens
-from eval.log.jsonl import account_in, lines_in
-from eval.metrics import Metrics, Sample
-from eval.stats import agreement, mean_interval
+from eval.judge.budget import Prices, TokenUsage
+from eval.log.jsonl import read_header, read_lines
+from eval.sample import Sample
+from eval.stats import krippendorff_alpha, mean_interval
 
-LINES = "verdicts.jsonl"
+VERDICTS = "verdicts.jsonl"
+"""The file of verdicts in a folder."""
+
 SCALE = 10
-"""From a judge's 1 to 10 to the paper's scale."""
+"""Factor from the judge's scale, 1 to 10, to the paper's, 0 to 100."""
 
 
-class Judging(Record):
-    """What makes two judgings the same: with any of it changed, their verdicts do not belong together.
-
-    judge: its name, which tells its weights apart. prompt: hash of its template. samples: replies an answer; temperature, seed:
-    of their sampling. frames: whether the core frames were shown. run: hash of all that was asked in the run, and with what.
-    """
+class JudgeConfig(Record):
+    """Everything that changes verdicts: results with another configuration are not resumed."""
 
     judge: str
+    """Name of the judge, which identifies its weights."""
+
     prompt: str
+    """Hash of the prompt template."""
+
     samples: int
+    """Replies for each answer."""
+
     temperature: float
+    """Sampling temperature."""
+
     seed: int
+    """Seed of the first sample."""
+
     frames: bool
+    """Whether the judge is shown the core frames."""
+
     run: str
+    """Hash of the run's configuration."""
 
 
-class Row(Judged):
-    """One line of `verdicts.jsonl`: an answer, by its sample's id, and what became of it."""
+class VerdictRow(JudgeResult):
+    """One line of `verdicts.jsonl`: the result for one answer."""
 
     id: str
+    """The sample's id."""
 
 
-class Summary(Record):
-    """A run's verdicts in numbers.
+class CriterionScores(Record):
+    """The scores of all answers by one criterion."""
 
-    metrics: n (answers judged), scored, unscored, left_out (samples without an answer or a reference), unread (single replies),
-    cached (replies that cost nothing); tokens_in, tokens_out and, where prices are known, dollars. For each criterion its mean in
-    the paper's 0 to 100 (`logic`) with its 95 % interval, clustered by video (`logic_low`, `logic_high`), the same as given, 1 to
-    10 (`logic_raw`), and Krippendorff's alpha between the samples of an answer (`logic_agreement`). unscored: id -> the reason.
-    note: what did not go as planned.
+    mean: float
+    """Mean on the paper's scale, 0 to 100."""
+
+    low: float
+    """Lower end of the 95 % interval of `mean`, clustered by video."""
+
+    high: float
+    """Upper end of the 95 % interval of `mean`."""
+
+    raw: float
+    """Mean on the judge's scale, 1 to 10."""
+
+
+class JudgeMetrics(Record):
+    """The metrics of a judged run.
+
+    Serialized flat: `criteria["logic"]` becomes `logic`, `logic_low`, `logic_high` and `logic_raw`,
+    and `agreement["logic"]` becomes `logic_agreement`.
     """
 
+    n: int
+    """Number of answers that were judged."""
+
+    scored: int
+    """Number of answers with a verdict."""
+
+    unscored: int
+    """Number of answers without a verdict."""
+
+    left_out: int
+    """Number of samples without an answer or a reference."""
+
+    unread: int
+    """Number of replies that could not be parsed."""
+
+    cached: int
+    """Number of replies from the cache."""
+
+    tokens_in: int
+    """Prompt tokens of all requests."""
+
+    tokens_out: int
+    """Completion tokens of all requests."""
+
+    dollars: float | None
+    """Cost of all requests; None if the profile gives no prices."""
+
+    criteria: dict[str, CriterionScores]
+    """Criterion -> its scores; empty if no answer was scored."""
+
+    agreement: dict[str, float | None]
+    """Criterion -> Krippendorff's alpha between the samples of an answer.
+
+    None if each answer has a single sample, or all scores are equal.
+    """
+
+    @model_serializer
+    def _flat(self) -> dict[str, Any]:
+        counts = {name: value for name, value in self if name not in ("criteria", "agreement")}
+        agreement = {f"{name}_agreement": alpha for name, alpha in self.agreement.items()}
+        return counts | flat_scores(self.criteria) | agreement
+
+
+class JudgeSummary(Record):
+    """The outcome of judging a run."""
+
     folder: str
-    configuration: Judging
-    metrics: Metrics
+    """Where the verdicts are."""
+
+    configuration: JudgeConfig
+    """How the answers were judged."""
+
+    metrics: JudgeMetrics
+    """The numbers."""
+
     unscored: dict[str, str]
+    """Sample id -> why it has no verdict."""
+
     note: str | None = None
+    """What went wrong without stopping the run."""
 
 
-def verdicts_in(folder: Path) -> dict[str, Verdict]:
-    """The verdicts in a folder, by sample id; empty where nothing was judged. Raises DataError for a line that is none."""
-    file = folder / LINES
-    return {row.id: row.verdict for row in lines_in(file, Row) if row.verdict} if file.exists() else {}
+def read_verdicts(folder: Path) -> dict[str, Verdict]:
+    """Return the verdicts in a folder by sample id; empty if it was not judged.
+
+    Raises:
+        DataError: a line cannot be read.
+    """
+    file = folder / VERDICTS
+    return {row.id: row.verdict for row in read_lines(file, VerdictRow) if row.verdict} if file.exists() else {}
 
 
-def judging_in(folder: Path) -> Judging | None:
-    """Who judged in a folder, and how; None where nobody did. Raises DataError for a record that cannot be read."""
+def read_judge_config(folder: Path) -> JudgeConfig | None:
+    """Return how the answers in a folder were judged; None if they were not.
+
+    Raises:
+        DataError: `judge.json` cannot be read.
+    """
     file = folder / "judge.json"
-    return account_in(file, Judging).configuration if file.exists() else None
+    return read_header(file, JudgeConfig).configuration if file.exists() else None
 
 
-def summary(
+def summarize(
     folder: Path,
-    configuration: Judging,
-    rows: Sequence[tuple[Sample, Row]],
+    configuration: JudgeConfig,
+    rows: Sequence[tuple[Sample, VerdictRow]],
+    *,
     left_out: int,
     prices: Prices | None,
     note: str | None,
-) -> Summary:
-    """Sum up what a judging gave, of one answer or more."""
-    tokens = Tokens(sum(row.tokens_in for _, row in rows), sum(row.tokens_out for _, row in rows))
-    unscored = {row.id: row.error for _, row in rows if row.error}
-    counts: Metrics = {
-        "n": len(rows),
-        "scored": len(rows) - len(unscored),
-        "unscored": len(unscored),
-        "left_out": left_out,
-        "unread": sum(len(row.faults) for _, row in rows),
-        "cached": sum(row.cached for _, row in rows),
-        "tokens_in": tokens.read,
-        "tokens_out": tokens.written,
-        "dollars": prices.dollars(tokens) if prices else None,
-    }
-    scored = [(sample, row.verdict) for sample, row in rows if row.verdict]
-    metrics = counts | columns(scored) | _agreements([row for _, row in rows])
-    return Summary(folder=str(folder), configuration=configuration, metrics=metrics, unscored=unscored, note=note)
+) -> JudgeSummary:
+    """Compute the metrics of a judged run.
+
+    Args:
+        folder: where the verdicts are.
+        configuration: how the answers were judged.
+        rows: each sample with its result.
+        left_out: number of samples without an answer or a reference.
+        prices: prices of the judge, if known.
+        note: what went wrong without stopping the run.
+    """
+    results = [row for _, row in rows]
+    tokens = TokenUsage(sum(row.tokens_in for row in results), sum(row.tokens_out for row in results))
+    unscored = {row.id: row.error for row in results if row.error}
+    scores = {name: [[getattr(sample, name).score for sample in row.samples] for row in results] for name in CRITERIA}
+    metrics = JudgeMetrics(
+        n=len(rows),
+        scored=len(rows) - len(unscored),
+        unscored=len(unscored),
+        left_out=left_out,
+        unread=sum(len(row.faults) for row in results),
+        cached=sum(row.cached for row in results),
+        tokens_in=tokens.input,
+        tokens_out=tokens.output,
+        dollars=prices.dollars(tokens) if prices else None,
+        criteria=criterion_scores([(sample, row.verdict) for sample, row in rows if row.verdict]),
+        agreement={name: krippendorff_alpha(ratings) for name, ratings in scores.items()},
+    )
+    return JudgeSummary(folder=str(folder), configuration=configuration, metrics=metrics, unscored=unscored, note=note)
 
 
-def columns(scored: Sequence[tuple[Sample, Verdict]]) -> Metrics:
-    """Table 2's columns with their intervals, in both scales, see `Summary`; empty where nothing was scored."""
+def criterion_scores(scored: Sequence[tuple[Sample, Verdict]]) -> dict[str, CriterionScores]:
+    """Return the columns of Table 2 with their intervals; empty if no answer was scored."""
     videos = [sample.question.visuals for sample, _ in scored]
-    found: Metrics = {}
+    criteria = dict[str, CriterionScores]()
     for name in CRITERIA if scored else ():
         values = [getattr(verdict, name) for _, verdict in scored]
         raw, (low, high) = fmean(values), mean_interval(values, videos, within=(1, 10))
-        found |= {name: SCALE * raw, f"{name}_low": SCALE * low, f"{name}_high": SCALE * high, f"{name}_raw": raw}
-    return found
+        criteria[name] = CriterionScores(mean=SCALE * raw, low=SCALE * low, high=SCALE * high, raw=raw)
+    return criteria
 
 
-def _agreements(rows: Sequence[Row]) -> Metrics:
-    """How far the samples of each answer agree."""
-    scores = {name: [[getattr(sample, name).score for sample in row.samples] for row in rows] for name in CRITERIA}
-    return {f"{name}_agreement": agreement(given) for name, given in scores.items()}
+def flat_scores(criteria: dict[str, CriterionScores]) -> dict[str, float]:
+    """Flatten scores to `logic`, `logic_low`, `logic_high`, `logic_raw` and so on."""
+    flat = dict[str, float]()
+    for name, scores in criteria.items():
+        flat |= {name: scores.mean, f"{name}_low": scores.low, f"{name}_high": scores.high, f"{name}_raw": scores.raw}
+    return flat

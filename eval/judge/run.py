@@ -1,15 +1,14 @@
-"""Judge the answers of a run: VideoEspresso's subjective benchmark (Table 2: logic, factuality, accuracy, conciseness, overall).
+"""Judge the answers of a run: VideoEspresso's subjective benchmark (Table 2).
 
-`judge_run(Path("runs/world-test-tiny-selector-420"))` is what `espresso judge run` prints. `judge.json` says who judged and how,
-`verdicts.jsonl` has a line for each answer; both lie in the run's folder, or for a second judge in one of their own.
+`judge_run(Path("runs/world-test-tiny-selector-420"))` is what `espresso judge run` prints.
+`judge.json` records how the answers were judged, and `verdicts.jsonl` has one line per answer. Both
+are in the run's folder, or in a folder of their own for a second judge.
 """
 
 from __future__ import annotations
 
-import asyncio
-import os
 from collections.abc import Callable, Sequence
-from contextlib import nullcontext
+from contextlib import aclosing, nullcontext
 from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
@@ -17,203 +16,248 @@ from pathlib import Path
 import numpy as np
 
 import prompts
-from agents.answer.context import Run, Shown
-from agents.batch import AT_ONCE
-from agents.judge import MAX_TOKENS, SAMPLES, TEMPERATURE, Judge
-from espresso import profiles
-from espresso.cache import Cache
+from agents.answer.context import AnswerContext, ShownFrame
+from agents.batch import bounded
+from agents.judge import MAX_TOKENS, Judge
+from agents.session import Session
 from espresso.errors import DataError, EspressoError, MediaError, ProfileError, ServerDownError
-from espresso.models import Picture, Roles, connect
+from espresso.models import Picture
+from espresso.options import JUDGE_SAMPLES, JUDGE_TEMPERATURE
 from espresso.profiles import Profile, ServerRole
-from eval.judge.budget import Bill, Prices, Purse, SpentError, Tokens
-from eval.judge.results import LINES, Judging, Row, Summary, summary
-from eval.log.jsonl import Ledger
-from eval.log.run_folder import run_in, samples_in
-from eval.metrics import Sample
-from eval.run import Progress, environment
+from eval.judge.budget import Budget, BudgetExceededError, Prices, Reservation, TokenUsage
+from eval.judge.results import VERDICTS, JudgeConfig, JudgeSummary, VerdictRow, summarize
+from eval.log.jsonl import JsonlLog
+from eval.log.run_folder import RunConfig, read_run, read_samples
+from eval.run import RunProgress
+from eval.sample import Sample
 
 REPLY_TOKENS = 300
-"""What a reply mostly takes; what it may take at most is `MAX_TOKENS`."""
-TOLD_ABOVE = 50
-"""So many answers are judged without saying beforehand what they will cost."""
-_AGAIN_TOKENS = 128  # how a reply that cannot be read is asked for once more
+"""Typical length of a reply in tokens, for the estimate; its maximum is `MAX_TOKENS`."""
+
+ESTIMATE_ABOVE = 50
+"""Largest number of answers that a server judges without an estimate of the cost."""
+
+_RETRY_TOKENS = 128  # length of the message that asks for a reply again
 
 
 @dataclass(frozen=True)
 class Estimate:
-    """What is about to be asked. tokens: read counted from above, as servers are. dollars: None where no prices are known."""
+    """The estimated cost of judging the remaining answers."""
 
     answers: int
-    tokens: Tokens
+    """Number of answers."""
+
+    tokens: TokenUsage
+    """Prompt tokens, counted as an upper bound, and completion tokens."""
+
     dollars: float | None
+    """The cost; None if the profile gives no prices."""
 
 
 def judge_run(
     folder: Path,
     *,
+    session: Session | None = None,
     profile: str | Path | Profile | None = None,
-    samples: int = SAMPLES,
-    temperature: float = TEMPERATURE,
+    samples: int = JUDGE_SAMPLES,
+    temperature: float = JUDGE_TEMPERATURE,
     seed: int = 0,
     frames: bool = False,
     max_cost: float | None = None,
     limit: int | None = None,
     out: Path | None = None,
-    roles: Roles | None = None,
     on_estimate: Callable[[Estimate], None] = lambda estimate: None,
-    on_progress: Callable[[Progress], None] = lambda progress: None,
-) -> Summary:
-    """Judge each answer of a run that has a reference, or go on with a judging that was interrupted; returns its numbers.
+    on_progress: Callable[[RunProgress], None] = lambda progress: None,
+) -> JudgeSummary:
+    """Judge all answers of a run that have a reference. An interrupted run is resumed.
 
-    profile: whose judge; itself, its name or file; None is ESPRESSO_PROFILE, else `tiny`. samples, temperature, seed: how often
-    it is asked about an answer, and how. frames: show it the core frames. max_cost: dollars that this call may spend. limit: the
-    first so many answers. out: where the verdicts go, the run's folder by default. roles: connected models in place of the
-    profile's. on_estimate: called before more than 50 answers are put to a server.
+    Each verdict is written at once. Answers that could not be scored are recorded with the reason,
+    and are judged again when the run is resumed.
 
-    An answer that cannot be scored keeps its reason, and is judged again when the judging is gone on with.
-    Raises DataError for a folder that holds no run, no answer with a reference or another judging; ProfileError for a profile
-    without a judge, or without prices where they are needed; ServerDownError; SpentError where `max_cost` is reached; and
-    EspressoError where not one answer could be scored.
+    Args:
+        folder: the folder of a run.
+        session: the session to use; it stays open. None opens one for the profile.
+        profile: a profile, its name or file, if no session is given. None is ESPRESSO_PROFILE, else
+            `tiny`.
+        samples: replies for each answer; the median counts.
+        temperature: sampling temperature.
+        seed: seed of the first sample.
+        frames: show the core frames to the judge.
+        max_cost: the most to spend in this call, in dollars. None is no limit.
+        limit: judge only the first `limit` answers. None is all.
+        out: folder of the verdicts. None is `folder`.
+        on_estimate: called before a server judges more than `ESTIMATE_ABOVE` answers.
+        on_progress: called after each answer.
+
+    Raises:
+        DataError: the folder holds no run, no answer with a reference, or verdicts of another judge
+            or with other settings; or more than one sample is requested at temperature 0.
+        ProfileError: the profile has no judge, or `max_cost` is given and the profile has no
+            prices.
+        ServerDownError: the judge's server does not answer.
+        BudgetExceededError: the next answer could exceed `max_cost`.
+        EspressoError: not a single answer could be scored.
     """
-    if samples < 1 or (temperature == 0 and samples > 1):
-        raise DataError(f"{samples} samples at temperature {temperature:g} tell no more than one. Give --samples 1.")
-    record, answered = run_in(folder), samples_in(folder)
+    check_sampling(samples, temperature)
+    header, answered = read_run(folder), read_samples(folder)
     chosen = [sample for sample in answered if sample.answer and sample.question.answer is not None]
     if not chosen:
-        raise DataError(f"{folder}: no answer in it has a reference to be judged by. Give a run of questions with answers.")
-    left_out, chosen = len(answered) - len(chosen), chosen[:limit]
-    named = profile or os.environ.get("ESPRESSO_PROFILE") or "tiny"
-    settings = named if isinstance(named, Profile) else profiles.load(named)
-    prices = _prices(settings)
-    if max_cost is not None and prices is None:
-        raise ProfileError(f"profile {settings.name}: its judge has no prices to hold to --max-cost. Add price_in and price_out.")
-    models, cache = roles or connect(settings), Cache()
-    judge = Judge.of(settings, models, samples=samples, temperature=temperature, seed=seed, cache=cache)
-    _ = judge.model.context_length  # a local model is loaded before anything is written
-    configuration = Judging(
-        judge=judge.name,
-        prompt=prompts.digest("judge", style=judge.style),
-        samples=samples,
-        temperature=temperature,
-        seed=seed,
-        frames=frames,
-        run=sha256(record.configuration.model_dump_json().encode()).hexdigest()[:12],
-    )
-    place, done = out or folder, lambda row: row.verdict is not None
-    with Ledger(place, "judge", configuration, environment(), lines=LINES, entry=Row, done=done) as ledger:
-        work = _Work(judge, settings, models, frames, prices, None if max_cost is None else Purse(max_cost))
-        known = {row.id: row for row in ledger.entries}
-        left = [sample for sample in chosen if sample.id not in known]
-        if len(left) > TOLD_ABOVE and isinstance(settings.judge, ServerRole):
-            on_estimate(work.estimate(left))
+        raise DataError(f"{folder}: no answer has a reference to judge it by. Give a run of questions with reference answers.")
+    free = [sample for sample in chosen if sample.answer and sample.answer.choice is None]
+    if not free:
+        raise DataError(
+            f"{folder}: its answers are options that were chosen, not free answers, so a judge would score the wording of the "
+            "options. Run the benchmark with --protocol open and judge that run."
+        )
+    left_out, chosen = len(answered) - len(free), free[:limit]
+    with nullcontext(session) if session else Session(profile) as opened:
+        prices = _prices(opened.profile)
+        if max_cost is not None and prices is None:
+            raise ProfileError(
+                f"profile {opened.profile.name}: --max-cost needs the judge's prices. Add price_in and price_out to [judge]."
+            )
+        judge = Judge.from_session(opened, samples=samples, temperature=temperature, seed=seed)
+        _ = judge.model.context_length  # loads a local model, so that a failure leaves no folder behind
+        config = JudgeConfig(
+            judge=judge.name,
+            prompt=prompts.digest("judge", style=judge.style),
+            samples=samples,
+            temperature=temperature,
+            seed=seed,
+            frames=frames,
+            run=run_hash(header.configuration),
+        )
+        path, done = out or folder, lambda row: row.verdict is not None
+        with JsonlLog(path, "judge", config, lines=VERDICTS, entry=VerdictRow, done=done) as log:
+            work = _Work(opened, judge, frames, prices, None if max_cost is None else Budget(max_cost))
+            rows = {row.id: row for row in log.entries}
+            remaining = [sample for sample in chosen if sample.id not in rows]
+            if len(remaining) > ESTIMATE_ABOVE and isinstance(opened.profile.judge, ServerRole):
+                on_estimate(work.estimate(remaining))
+            new = opened.run(_judge_all(remaining, work, log, total=len(chosen), on_progress=on_progress))
+            rows |= {row.id: row for row in new}
+        note = opened.cache.error_note if opened.cache else None
+    results = [(sample, rows[sample.id]) for sample in chosen]
+    return summarize(path, config, results, left_out=left_out, prices=prices, note=note)
 
-        async def judge_all() -> list[Row]:
-            try:
-                return await _judge_all(left, work, ledger, len(chosen), on_progress)
-            finally:
-                if roles is None:
-                    await models.aclose()
 
-        try:
-            known |= {row.id: row for row in asyncio.run(judge_all())}
-        finally:
-            cache.close()
-    rows = [(sample, known[sample.id]) for sample in chosen]
-    return summary(place, configuration, rows, left_out, prices, note=cache.trouble)
+def check_sampling(samples: int, temperature: float) -> None:
+    """Check the sampling settings of a judge.
+
+    Raises:
+        DataError: there are no samples, or several that would all be equal.
+    """
+    if samples < 1:
+        raise DataError(f"{samples} samples are too few to judge anything. Give --samples 1 or more.")
+    if temperature == 0 and samples > 1:
+        raise DataError(f"all {samples} samples would be equal at temperature 0. Give --samples 1 or a higher --temperature.")
+
+
+def run_hash(config: RunConfig) -> str:
+    """Return twelve hex digits that identify a run; verdicts are not resumed for another run."""
+    return sha256(config.model_dump_json().encode()).hexdigest()[:12]
 
 
 async def _judge_all(
-    left: Sequence[Sample], work: _Work, ledger: Ledger[Row], total: int, on_progress: Callable[[Progress], None]
-) -> list[Row]:
-    """Judge many at the same time, and keep each verdict as soon as it is there. Returns the new ones.
+    samples: Sequence[Sample],
+    work: _Work,
+    log: JsonlLog[VerdictRow],
+    *,
+    total: int,
+    on_progress: Callable[[RunProgress], None],
+) -> list[VerdictRow]:
+    """Judge samples concurrently and write each verdict at once; return the new rows.
 
-    Raises ServerDownError, SpentError, and EspressoError where not one of them could be scored.
+    Raises ServerDownError, BudgetExceededError, and EspressoError if not a single answer could be
+    scored.
     """
-    rows: list[Row] = []
-    gate = asyncio.Semaphore(AT_ONCE)
+    rows: list[VerdictRow] = []
 
-    def told() -> Progress:
-        return Progress("judging", total - len(left) + len(rows), total, errors=sum(row.verdict is None for row in rows))
+    def progress() -> RunProgress:
+        errors = sum(row.verdict is None for row in rows)
+        return RunProgress("judging", total - len(samples) + len(rows), total, errors=errors)
 
-    async def judged(sample: Sample) -> None:
-        async with gate:
-            row = await work.row(sample)
-        ledger.append(row)
+    async def judge_one(sample: Sample) -> None:
+        row = await work.judge_sample(sample)
+        log.append(row)
         rows.append(row)
-        on_progress(told())
+        on_progress(progress())
 
-    on_progress(told())
+    on_progress(progress())
     try:
-        async with asyncio.TaskGroup() as tasks:
-            for sample in left:
-                tasks.create_task(judged(sample))
-    except ExceptionGroup as errors:
-        error, kept = errors.exceptions[0], told().done - told().errors
-        if isinstance(error, ServerDownError | SpentError):
-            raise type(error)(f"{error} {kept} of {total} verdicts are kept: run the same again to go on.") from None
-        raise error from None
+        async with aclosing(bounded(samples, judge_one)) as results:
+            async for _ in results:
+                pass
+    except (ServerDownError, BudgetExceededError) as error:
+        kept = progress().done - progress().errors
+        raise type(error)(f"{error} {kept} of {total} verdicts are saved; run the same command again to resume.") from None
     if rows and not any(row.verdict for row in rows):
-        raise EspressoError(f"{len(rows)} answers were judged and none could be scored; the last: {rows[-1].error}")
+        raise EspressoError(f"none of {len(rows)} answers could be scored; the last: {rows[-1].error}")
     return rows
 
 
 @dataclass(frozen=True)
 class _Work:
-    """What answers are judged with."""
+    """Judges single samples, within the budget."""
 
+    session: Session
     judge: Judge
-    settings: Profile
-    roles: Roles
     frames: bool
     prices: Prices | None
-    purse: Purse | None
+    budget: Budget | None
 
     def estimate(self, samples: Sequence[Sample]) -> Estimate:
-        """Reckon what these answers will cost, if each reply can be read."""
+        """Estimate the cost, assuming that every reply can be parsed."""
         times = self.judge.samples
-        asked = Tokens(times * sum(map(self._tokens, samples)), times * REPLY_TOKENS * len(samples))
-        return Estimate(len(samples), asked, self.prices.dollars(asked) if self.prices else None)
+        tokens = TokenUsage(times * sum(map(self._prompt_tokens, samples)), times * REPLY_TOKENS * len(samples))
+        return Estimate(len(samples), tokens, self.prices.dollars(tokens) if self.prices else None)
 
-    async def row(self, sample: Sample) -> Row:
-        """Judge one answer. Raises ServerDownError and SpentError."""
-        async with self.purse.bill(self._most(sample)) if self.purse else nullcontext(Bill(0)) as bill:
+    async def judge_sample(self, sample: Sample) -> VerdictRow:
+        """Judge one sample. Raises ServerDownError and BudgetExceededError."""
+        async with self.budget.reserve(self._max_cost(sample)) if self.budget else nullcontext(Reservation(0)) as reservation:
             try:
-                frames = await self._frames(sample) if self.frames else []
+                frames = await self._core_frames(sample) if self.frames else []
             except MediaError as error:
-                return Row(id=sample.id, verdict=None, faults=(str(error),))
-            judged = await self.judge.score(*_said(sample), frames)
-            bill.paid = self.prices.dollars(Tokens(judged.tokens_in, judged.tokens_out)) if self.prices else 0.0
-            return Row(id=sample.id, **dict(judged))
+                return VerdictRow(id=sample.id, verdict=None, faults=(str(error),))
+            result = await self.judge.score(*_texts(sample), frames)
+            if self.prices:
+                reservation.spent = self.prices.dollars(TokenUsage(result.tokens_in, result.tokens_out))
+            return VerdictRow(id=sample.id, **dict(result))
 
-    async def _frames(self, sample: Sample) -> list[Shown]:
+    async def _core_frames(self, sample: Sample) -> list[ShownFrame]:
         assert sample.answer
-        run = Run(self.settings, roles=self.roles)
-        await run.open(sample.question.visuals)
-        return await run.show([core.frame for core in sample.answer.core_frames])
+        context = AnswerContext(session=self.session)
+        await context.open(sample.question.visuals)
+        return await context.show([core.frame for core in sample.answer.core_frames])
 
-    def _tokens(self, sample: Sample) -> int:
-        """Count a prompt's tokens; of a picture a server is known by the most that one becomes, whatever it shows."""
+    def _prompt_tokens(self, sample: Sample) -> int:
+        """Count a prompt's tokens without decoding frames: each picture counts with its maximum."""
         cores = sample.answer.core_frames if self.frames and sample.answer else ()
         blank = Picture(np.zeros((1, 1, 3), np.uint8))
-        prompt = self.judge.prompt(*_said(sample), [Shown(core.frame, blank) for core in cores])
+        prompt = self.judge.prompt(*_texts(sample), [ShownFrame(core.frame, blank) for core in cores])
         return self.judge.model.count_tokens(prompt.messages).total
 
-    def _most(self, sample: Sample) -> float:
-        """Dollars that an answer costs where no reply can be read the first time, and each is as long as it may be."""
+    def _max_cost(self, sample: Sample) -> float:
+        """Return the cost in dollars if every reply is requested twice and has maximum length."""
         assert self.prices
-        times, prompt = self.judge.samples, self._tokens(sample)
-        return self.prices.dollars(Tokens(times * (2 * prompt + MAX_TOKENS + _AGAIN_TOKENS), times * 2 * MAX_TOKENS))
+        times, prompt = self.judge.samples, self._prompt_tokens(sample)
+        return self.prices.dollars(TokenUsage(times * (2 * prompt + MAX_TOKENS + _RETRY_TOKENS), times * 2 * MAX_TOKENS))
 
 
-def _said(sample: Sample) -> tuple[str, str, str]:
-    """Question, reference and answer of a sample that has them."""
-    assert sample.answer
-    assert sample.question.answer is not None
-    return sample.question.text, sample.question.answer, sample.answer.text
+def _texts(sample: Sample) -> tuple[str, str, str]:
+    """Return question, reference and answer of a sample that has them.
+
+    The reference is the free-text answer of the ground truth if there is one.
+    """
+    question, answer = sample.question, sample.answer
+    assert answer
+    assert question.answer is not None
+    reference = (question.truth.answer if question.truth else None) or question.answer
+    return question.text, reference, answer.text
 
 
-def _prices(settings: Profile) -> Prices | None:
-    role = settings.judge
+def _prices(profile: Profile) -> Prices | None:
+    role = profile.judge
     if not isinstance(role, ServerRole) or role.price_in is None or role.price_out is None:
         return None
     return Prices(role.price_in, role.price_out)

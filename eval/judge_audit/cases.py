@@ -1,7 +1,7 @@
-"""What a judge is tried on: answers of the world's test split whose worth is known, and what it said of each.
+"""The cases of an audit: answers of known quality to questions of the world.
 
-Questions are made from stories alone; no clip is rendered, since the reference says what is true. Wordings are the test split's,
-which no training showed (`eval.judge_audit.wordings`).
+Questions come from stories alone. No clip is rendered, because the reference holds the ground
+truth.
 """
 
 from __future__ import annotations
@@ -12,68 +12,80 @@ from itertools import groupby
 
 import numpy as np
 
-from agents.judge import Judge, Judged
+from agents.judge import Judge, JudgeResult
 from espresso.schema import Question
 from espresso.world import Split, questions_of, story
-from eval.judge_audit import perturb as corruption
-from eval.judge_audit.perturb import Version
+from eval.judge_audit.perturb import AnswerVariant, inject, make_variants
 
-FOREIGN = 20
-"""So many questions before it lend a question their answers, to be off topic with."""
+PRECEDING_QUESTIONS = 20
+"""Number of preceding questions whose answers are candidates for an off-topic answer."""
 
 
 @dataclass(frozen=True)
-class Trial:
-    """One answer put to the judge. judged: what it said; None before it is asked."""
+class JudgeCase:
+    """One answer for the judge to score."""
 
     question: Question
-    version: Version
-    judged: Judged | None = None
+    """The question, with its reference answer."""
+
+    variant: AnswerVariant
+    """The answer and the scores it deserves."""
+
+    result: JudgeResult | None = None
+    """The judge's scores; None before it was asked."""
 
     @property
     def overall(self) -> float | None:
-        """The judge's overall score, 1 to 10; None where it gave none."""
-        return self.judged.verdict.overall if self.judged and self.judged.verdict else None
+        """The judge's overall score, 1 to 10; None if the answer is unscored."""
+        return self.result.verdict.overall if self.result and self.result.verdict else None
 
     @property
-    def clip(self) -> tuple[str, ...]:
-        """What its question is about: questions about one clip are not independent."""
+    def cluster(self) -> tuple[str, ...]:
+        """The clip of the question: cases about one clip are not independent."""
         return self.question.visuals
 
-    async def put(self, judge: Judge) -> Trial:
-        """Ask the judge. Raises ServerDownError."""
+    async def score_with(self, judge: Judge) -> JudgeCase:
+        """Return the case with the judge's scores.
+
+        Raises:
+            ServerDownError: the judge's server does not answer.
+        """
         question, reference = self.question.text, str(self.question.answer)
-        return replace(self, judged=await judge.score(question, reference, self.version.answer))
+        return replace(self, result=await judge.score(question, reference, self.variant.answer))
 
 
-def trials(count: int, *, split: Split = "test", seed: int = 0) -> list[Trial]:
-    """All versions of the first `count` questions of a split, and of each a right and a wrong one with injections."""
+def make_cases(count: int, *, split: Split = "test", seed: int = 0) -> list[JudgeCase]:
+    """Return all variants of `count` questions of a split, after the first `PRECEDING_QUESTIONS`.
+
+    Each question's reference and one wrong answer also come with injections. The same arguments
+    give the same cases.
+    """
     rng = np.random.default_rng(seed)
-    asked = list(_questions(split, count + FOREIGN))
-    found = list[Trial]()
-    for place, question in enumerate(asked[FOREIGN:], FOREIGN):
-        foreign = [str(other.answer) for other in asked[place - FOREIGN : place]]
-        versions = corruption.versions(question, foreign, rng, split)
-        wrong = next(version for version in versions if version.kind in ("wrong option", "wrong order"))
-        injected = [*corruption.injected(versions[0], rng, split), *corruption.injected(wrong, rng, split)]
-        found += [Trial(question, version) for version in [*versions, *injected]]
-    return found
+    questions = list(_questions(split, count + PRECEDING_QUESTIONS))
+    cases = list[JudgeCase]()
+    for index, question in enumerate(questions[PRECEDING_QUESTIONS:], PRECEDING_QUESTIONS):
+        other_answers = [str(other.answer) for other in questions[index - PRECEDING_QUESTIONS : index]]
+        variants = make_variants(question, other_answers, rng, split)
+        wrong = next(variant for variant in variants if variant.kind in ("wrong option", "wrong order"))
+        injected = [*inject(variants[0], rng, split), *inject(wrong, rng, split)]
+        cases += [JudgeCase(question, variant) for variant in [*variants, *injected]]
+    return cases
 
 
 def _questions(split: Split, count: int) -> Iterator[Question]:
-    index, left = 0, count
-    while left > 0:
-        told = story(split, index)
-        made = questions_of(told, f"{split}-{index}")[:left]
-        yield from made
-        index, left = index + 1, left - len(made)
+    """Yield `count` questions of a split, story by story."""
+    index, remaining = 0, count
+    while remaining > 0:
+        questions = questions_of(story(split, index), f"{split}-{index}")[:remaining]
+        yield from questions
+        index, remaining = index + 1, remaining - len(questions)
 
 
-def by_question(tried: Sequence[Trial]) -> list[list[Trial]]:
-    """The trials of each question, in their order."""
-    return [list(group) for _, group in groupby(tried, key=lambda trial: trial.question.id)]
+def by_question(cases: Sequence[JudgeCase]) -> list[list[JudgeCase]]:
+    """Group the cases by question; both orders are kept."""
+    return [list(group) for _, group in groupby(cases, key=lambda case: case.question.id)]
 
 
-def rights(tried: Sequence[Trial]) -> list[Trial]:
-    """Those that are right and say nothing to the judge."""
-    return [trial for trial in tried if not trial.version.grade and not trial.version.injection]
+def correct_cases(cases: Sequence[JudgeCase]) -> list[JudgeCase]:
+    """Return the correct answers without injection: each reference and its paraphrase."""
+    return [case for case in cases if not case.variant.grade and not case.variant.injection]

@@ -1,9 +1,11 @@
-"""Preferences of people between two answers, in the formats they are published in, and how far people and judges agree.
+"""Human preferences between two answers, and how well judges agree with them.
 
-- PandaLM (Wang et al., "PandaLM: An Automatic Evaluation Benchmark for LLM Instruction Tuning Optimization", 2023): a JSON list
-  of pairs with three annotators' choices (0 a tie, 1, 2), and beside it files of judges' verdicts on the same pairs.
-- FairEval (Wang et al., "Large Language Models are not Fair Evaluators", 2023): `review_A_B_human.txt`, a line a question, with
-  the questions and the answers of A and B in JSON lines beside it.
+- PandaLM (Wang et al., "PandaLM: An Automatic Evaluation Benchmark for LLM Instruction Tuning
+  Optimization", 2023): a JSON list of pairs with the choices of three annotators (0 a tie, 1, 2).
+  Files next to it hold the verdicts of judges on the same pairs.
+- FairEval (Wang et al., "Large Language Models are not Fair Evaluators", 2023):
+  `review_A_B_human.txt` with one choice per line, next to JSONL files with the questions and the
+  answers of A and B.
 """
 
 from __future__ import annotations
@@ -18,139 +20,183 @@ from typing import Any, Literal
 
 from espresso.errors import DataError
 from espresso.schema import Record
-from eval.stats import agreement, interval, kappa
+from eval.stats import cohen_kappa, interval, krippendorff_alpha
 
 Choice = Literal["first", "second", "tie"]
-_PANDALM: dict[int, Choice] = {0: "tie", 1: "first", 2: "second"}
+_PANDALM_CHOICES: dict[int, Choice] = {0: "tie", 1: "first", 2: "second"}
+_FAIREVAL_CHOICES: dict[str, Choice] = {"CHATGPT": "first", "VICUNA13B": "second", "TIE": "tie"}
 _CODES = {"first": 1.0, "second": 2.0, "tie": 0.0}
-_NAME = re.compile(r"review_(?P<first>[^_]+)_(?P<second>[^_]+)_human\.txt$")
+_FAIREVAL_NAME = re.compile(r"review_(?P<first>[^_]+)_(?P<second>[^_]+)_human\.txt$")
 
 
 @dataclass(frozen=True)
-class Pair:
-    """Two answers to a question. people: each annotator's choice. judges: name -> a recorded judge's choice."""
+class HumanPair:
+    """Two answers to a question, with the choices of people."""
 
     id: str
+
     question: str
+
     first: str
+    """The first answer."""
+
     second: str
+    """The second answer."""
+
     people: tuple[Choice, ...]
+    """The choice of each annotator."""
+
     judges: dict[str, Choice] = field(default_factory=dict)
+    """Name of a judge -> its choice."""
 
     @property
     def majority(self) -> Choice | None:
-        """What more than half of the people chose; None where they chose three things."""
+        """The choice of more than half of the annotators; None if there is none."""
         choice, count = Counter(self.people).most_common(1)[0]
         return choice if 2 * count > len(self.people) else None
 
 
 class JudgeAgreement(Record):
-    """How far a judge agrees with the majority of people, over n pairs that have one: share with 95 % interval, Cohen's kappa."""
+    """Agreement of a judge with the majority of people."""
 
     judge: str
+    """Name of the judge."""
+
     n: int
+    """Number of pairs with a majority that the judge decided."""
+
     agree: float
+    """Share of these pairs on which the judge agrees with the majority, 0 to 1."""
+
     low: float
+    """Lower end of the 95 % interval of `agree`."""
+
     high: float
+    """Upper end of the 95 % interval of `agree`."""
+
     kappa: float | None
+    """Cohen's kappa between the judge and the majority; None if both always choose the same."""
 
 
-class Agreement(Record):
-    """People and judges over one file. alpha: Krippendorff's among people, nominal; None where each pair has one opinion.
-
-    majorities: pairs on which more than half agree.
-    """
+class HumanAgreement(Record):
+    """Agreement among people, and of judges with people, on the pairs of one file."""
 
     source: str
+    """Name of the file."""
+
     pairs: int
+    """Number of pairs."""
+
     people: int
+    """Largest number of annotators of a pair."""
+
     alpha: float | None
+    """Krippendorff's alpha among people, nominal; None if every pair has a single annotator."""
+
     majorities: int
+    """Number of pairs with a majority."""
+
     judges: tuple[JudgeAgreement, ...]
+    """The judges with a choice for at least one of these pairs."""
 
 
-def read(path: Path) -> list[Pair]:
-    """Read a file of labels, whichever of the formats it has. Raises DataError for one that cannot be read or is neither."""
+def read_pairs(path: Path) -> list[HumanPair]:
+    """Read a file of human preferences in either format.
+
+    Args:
+        path: PandaLM's test set (.json) or FairEval's review (.txt).
+
+    Raises:
+        DataError: the file cannot be read, or has neither format.
+    """
     try:
         text = path.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
         reason = error.strerror if isinstance(error, OSError) else "not UTF-8 text"
-        raise DataError(f"{path}: the labels cannot be read ({reason}). Give PandaLM's test set or FairEval's review.") from None
-    loader: Callable[[Path, str], list[Pair]] = _faireval if path.suffix == ".txt" else _pandalm
+        raise DataError(f"{path}: cannot read the labels ({reason}). Give PandaLM's test set or FairEval's review.") from None
+    parse: Callable[[Path, str], list[HumanPair]] = _parse_faireval if path.suffix == ".txt" else _parse_pandalm
     try:
-        return loader(path, text)
+        return parse(path, text)
     except (ValueError, KeyError, TypeError, IndexError) as error:
-        what = f"no {error}" if isinstance(error, KeyError) else str(error).splitlines()[0]
-        raise DataError(f"{path}: neither PandaLM's test set nor FairEval's review ({what}). Give one of them.") from None
+        reason = f"no {error}" if isinstance(error, KeyError) else str(error).splitlines()[0]
+        raise DataError(f"{path}: neither PandaLM's test set nor FairEval's review ({reason}). Give one of them.") from None
 
 
-def agreements(source: str, pairs: Sequence[Pair]) -> Agreement:
-    """Measure how far people agree with one another, and each judge with most of them."""
-    settled = [pair for pair in pairs if pair.majority]
-    judges = dict.fromkeys(judge for pair in settled for judge in pair.judges)
-    return Agreement(
+def human_agreement(source: str, pairs: Sequence[HumanPair]) -> HumanAgreement:
+    """Measure how well people agree with each other, and each judge with the majority.
+
+    Args:
+        source: name of the file, for the report.
+        pairs: one or more pairs.
+    """
+    decided = [pair for pair in pairs if pair.majority]
+    judges = dict.fromkeys(judge for pair in decided for judge in pair.judges)
+    return HumanAgreement(
         source=source,
         pairs=len(pairs),
         people=max(len(pair.people) for pair in pairs),
-        alpha=agreement([[_CODES[choice] for choice in pair.people] for pair in pairs], "nominal"),
-        majorities=len(settled),
-        judges=tuple(_agreement(judge, [pair for pair in settled if judge in pair.judges]) for judge in judges),
+        alpha=krippendorff_alpha([[_CODES[choice] for choice in pair.people] for pair in pairs], "nominal"),
+        majorities=len(decided),
+        judges=tuple(_judge_agreement(judge, [pair for pair in decided if judge in pair.judges]) for judge in judges),
     )
 
 
-def _agreement(judge: str, pairs: Sequence[Pair]) -> JudgeAgreement:
-    chosen, most = [pair.judges[judge] for pair in pairs], [pair.majority for pair in pairs]
-    same = [one == other for one, other in zip(chosen, most, strict=True)]
-    low, high = interval(same, [pair.id for pair in pairs])
-    return JudgeAgreement(judge=judge, n=len(pairs), agree=sum(same) / len(same), low=low, high=high, kappa=kappa(chosen, most))
+def _judge_agreement(judge: str, pairs: Sequence[HumanPair]) -> JudgeAgreement:
+    choices, majorities = [pair.judges[judge] for pair in pairs], [pair.majority for pair in pairs]
+    equal = [choice == majority for choice, majority in zip(choices, majorities, strict=True)]
+    low, high = interval(equal, [pair.id for pair in pairs])
+    kappa = cohen_kappa(choices, majorities)
+    return JudgeAgreement(judge=judge, n=len(pairs), agree=sum(equal) / len(equal), low=low, high=high, kappa=kappa)
 
 
-def _pandalm(path: Path, text: str) -> list[Pair]:
-    """PandaLM's test set, with the verdicts of the judges whose files lie beside it ("..._result" of the same "idx")."""
+def _parse_pandalm(path: Path, text: str) -> list[HumanPair]:
+    """Parse PandaLM's test set and the verdicts of the judges in the JSON files next to it."""
     rows = json.loads(text)
     recorded = dict[str, dict[int, Choice]]()
     for file in sorted(path.parent.glob("*.json")):
-        if file != path and (found := _verdicts(json.loads(file.read_text(encoding="utf-8")))):
-            recorded[file.stem.removeprefix("pandalm_")] = found
+        if file != path and (verdicts := _pandalm_verdicts(json.loads(file.read_text(encoding="utf-8")))):
+            recorded[file.stem.removeprefix("pandalm_")] = verdicts
     return [
-        Pair(
+        HumanPair(
             id=str(row["idx"]),
             question=f"{row['instruction']}\n{row['input']}".strip(),
             first=row["response1"],
             second=row["response2"],
-            people=tuple(_PANDALM[int(row[f"annotator{number}"])] for number in (1, 2, 3)),
-            judges={judge: found[row["idx"]] for judge, found in recorded.items() if row["idx"] in found},
+            people=tuple(_PANDALM_CHOICES[int(row[f"annotator{number}"])] for number in (1, 2, 3)),
+            judges={judge: verdicts[row["idx"]] for judge, verdicts in recorded.items() if row["idx"] in verdicts},
         )
         for row in rows
     ]
 
 
-def _verdicts(rows: Any) -> dict[int, Choice]:
-    """A judge's choices by pair; what could not be read as one ("garbage") is left out. Empty for a file of something else."""
+def _pandalm_verdicts(rows: Any) -> dict[int, Choice]:
+    """Return a judge's choice for each pair; empty for any other file.
+
+    The choice is in the column that ends in "_result". Invalid ones ("garbage") are left out.
+    """
     if not isinstance(rows, list) or not rows or not isinstance(rows[0], dict):
         return {}
-    name = next((key for key in rows[0] if key.endswith("_result")), None)
-    known = {str(code): choice for code, choice in _PANDALM.items()} | {"Tie": "tie"}
-    return {row["idx"]: known[str(row[name])] for row in rows if name and str(row[name]) in known}
+    column = next((key for key in rows[0] if key.endswith("_result")), None)
+    choices = {str(code): choice for code, choice in _PANDALM_CHOICES.items()} | {"Tie": "tie"}
+    return {row["idx"]: choices[str(row[column])] for row in rows if column and str(row[column]) in choices}
 
 
-def _faireval(path: Path, text: str) -> list[Pair]:
-    """FairEval's review: "TIE", or the name of the model that is better; the first name is ChatGPT's, as in the authors' code."""
-    named = _NAME.search(path.name)
-    if not named:
+def _parse_faireval(path: Path, text: str) -> list[HumanPair]:
+    """Parse FairEval's review; ChatGPT is always the first model, as in the authors' code."""
+    match = _FAIREVAL_NAME.search(path.name)
+    if not match:
         raise ValueError("its name is not review_A_B_human.txt")
-    prefix = path.name[: named.start()]
-    questions = _lines(path.with_name(f"{prefix}question.jsonl"))
-    firsts, seconds = (_lines(path.with_name(f"{prefix}answer_{named[name]}.jsonl")) for name in ("first", "second"))
-    said: dict[str, Choice] = {"CHATGPT": "first", "VICUNA13B": "second", "TIE": "tie"}
+    prefix = path.name[: match.start()]
+    questions = _read_jsonl(path.with_name(f"{prefix}question.jsonl"))
+    firsts, seconds = (_read_jsonl(path.with_name(f"{prefix}answer_{match[name]}.jsonl")) for name in ("first", "second"))
     return [
-        Pair(str(question["question_id"]), question["text"], first["text"], second["text"], (said[choice],))
+        HumanPair(str(question["question_id"]), question["text"], first["text"], second["text"], (_FAIREVAL_CHOICES[choice],))
         for question, first, second, choice in zip(questions, firsts, seconds, text.split(), strict=True)
     ]
 
 
-def _lines(path: Path) -> list[dict[str, Any]]:
+def _read_jsonl(path: Path) -> list[dict[str, Any]]:
     try:
         return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines() if line]
     except OSError as error:
-        raise ValueError(f"{path.name} beside it cannot be read: {error.strerror}") from None
+        raise ValueError(f"cannot read {path.name} next to it: {error.strerror}") from None

@@ -1,7 +1,7 @@
-"""What answers say around the world's own words: frames, doubts, empty phrases, and what they say to their judge.
+"""Phrases to build perturbed answers from: templates, hedges, padding and injections.
 
-Two sets in `wordings.toml` that share no sentence: one that the tiny judge learns from, one for the test split, so that an audit
-meets wordings that no training showed.
+`wordings.toml` holds two sets without a common sentence. The tiny judge is trained on `train`;
+audits use `test`, so an audit measures the judge on wordings it has never seen.
 """
 
 from __future__ import annotations
@@ -15,30 +15,40 @@ from espresso.world import Split
 
 
 class Wordings(Record):
-    """Ways of saying things; `{}` is where answers go.
+    """The phrases of one set. `{}` marks the place of an answer."""
 
-    frames: harmless ones around an answer. pairs, triples: what comes first and what then. doubts: about one answer. two_answers,
-    three_answers: instead of one. padding: empty phrases, some of which say the answer again. injections: kind -> what is said
-    to the judge, `{score}` being what it should give.
-    """
+    templates: tuple[str, ...]
+    """Neutral sentences around one answer, such as "The answer is {}."."""
 
-    frames: tuple[str, ...]
     pairs: tuple[str, ...]
+    """Conjunctions of two successive events."""
+
     triples: tuple[str, ...]
+    """Conjunctions of three successive events."""
+
     doubts: tuple[str, ...]
+    """Hedges around one answer."""
+
     two_answers: tuple[str, ...]
+    """Hedges between two answers."""
+
     three_answers: tuple[str, ...]
+    """Hedges between three answers."""
+
     padding: tuple[str, ...]
+    """Empty phrases; some repeat the answer."""
+
     injections: dict[str, tuple[str, ...]]
+    """Kind of injection -> sentences that address the judge. `{score}` is the score they demand."""
 
     @property
     def hedges(self) -> tuple[tuple[str, ...], ...]:
-        """Ways of not saying it, by grade."""
+        """The hedges by grade: one, two and three answers."""
         return self.doubts, self.two_answers, self.three_answers
 
 
 @cache
-def of(split: Split) -> Wordings:
-    """The wordings of a split: test and demo have their own."""
+def load_wordings(split: Split) -> Wordings:
+    """Return the wordings of a split of the world; "test" and "demo" share the test set's."""
     sets = tomllib.loads(Path(__file__).with_suffix(".toml").read_text(encoding="utf-8"))
-    return Wordings.model_validate(sets["held_out" if split in ("test", "demo") else "learnt"])
+    return Wordings.model_validate(sets["test" if split in ("test", "demo") else "train"])

@@ -1,1 +1,1 @@
-"""Logs of long work: `jsonl` is an append-only file with a header, `run_folder` the log of a benchmark run."""
+"""Logs: `jsonl` is an append-only file with a header, `run_folder` the log of a run."""

@@ -1,14 +1,18 @@
-"""A file of JSON lines that only grows, and beside it the record of what makes them: how long work is kept and gone on with.
+"""An append-only log: a file of JSON lines, and a header that records what produces them.
 
-One process writes at a time, and each line is on its way to the disk before the next is made: killed at any point, the same
-command goes on where it stopped. A torn last line is dropped then, and so is what failed, which is tried again.
+One process writes at a time, and each line is written out before the next one is made. If the
+process is killed, the same command resumes: a torn last line is dropped, and entries that failed
+are retried.
 """
 
 from __future__ import annotations
 
 import json
+import platform
+import subprocess
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
+from importlib.metadata import version
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Generic, Self, TypeVar
@@ -16,60 +20,80 @@ from typing import Any, Generic, Self, TypeVar
 from filelock import FileLock, Timeout
 
 from espresso.errors import DataError
+from espresso.files import write_atomic
 from espresso.schema import Record
 
+PACKAGES = ("videoespresso", "torch", "transformers", "peft", "langgraph", "openai", "av", "decord2", "numpy")
+"""Packages whose versions can change the numbers."""
 SHOWN_DIFFERENCES = 5
 Entry = TypeVar("Entry", bound=Record)
-Configured = TypeVar("Configured", bound=Record)
+Config = TypeVar("Config", bound=Record)
 
 
-class Account(Record, Generic[Configured]):
-    """The content of the record. environments: package versions and commit, once for each start that changed them."""
+class LogHeader(Record, Generic[Config]):
+    """What produces the entries of a log."""
 
-    configuration: Configured
+    configuration: Config
+    """Everything that changes the entries: a log with another configuration is not resumed."""
+
     environments: tuple[dict[str, str | None], ...]
+    """Package versions and git commit, one for each start that changed them."""
 
 
-class Ledger(Generic[Entry]):
-    """`<name>.json` and a file of lines in a folder, opened for writing; `entries` are those of before, in the order of the file.
+class JsonlLog(Generic[Entry]):
+    """A header `<name>.json` and a file of JSON lines in one folder, opened for writing.
 
-    lines: name of the file of lines, each an `entry`. done: whether an entry is kept when the work goes on.
-    Raises DataError where the record tells of another configuration or is none, where a line cannot be read, where another
-    process is writing, and where nothing can be written.
+    Args:
+        path: the folder; it is created if it is missing.
+        name: name of the header file, without ending.
+        config: what produces the entries.
+        lines: name of the file of lines.
+        entry: the record that each line holds.
+        done: whether an entry is kept when the log is resumed; the others are dropped and made
+            again.
+        ignored: dotted names in the configuration that may differ from the header's, because they
+            describe and do not change the entries.
+
+    Raises:
+        DataError: the header has another configuration or cannot be read, a line cannot be read,
+            another process is writing, or the folder cannot be written.
     """
 
     def __init__(
         self,
         path: Path,
         name: str,
-        configuration: Record,
-        environment: dict[str, str | None],
+        config: Record,
         *,
         lines: str,
         entry: type[Entry],
         done: Callable[[Entry], bool],
+        ignored: tuple[str, ...] = (),
     ) -> None:
         self.path = path
         self._name = name
         self._lines = path / lines
-        with _disk(path):
+        with _disk_errors(path):
             path.mkdir(parents=True, exist_ok=True)
             self._lock = FileLock(path / f"{name}.lock")
             try:
                 self._lock.acquire(timeout=0)
             except Timeout:
-                raise DataError(f"{path}: another process is writing its {lines}. Wait for it, or give another --out.") from None
+                raise DataError(f"{path}: another process is writing {lines}. Wait for it, or give another --out.") from None
             try:
-                self._claim(configuration, environment)
+                self._write_header(config, ignored)
                 self.entries = self._repair(entry, done)
                 self._file = self._lines.open("ab")
             except BaseException:
                 self._lock.release()
                 raise
 
+    entries: list[Entry]
+    """The entries of earlier runs, in the order of the file."""
+
     def append(self, entry: Entry) -> None:
-        """Write one line. Raises DataError where the disk takes no more."""
-        with _disk(self._lines):
+        """Write one line. Raises DataError if the disk is full."""
+        with _disk_errors(self._lines):
             self._file.write(_line(entry))
             self._file.flush()
 
@@ -77,77 +101,98 @@ class Ledger(Generic[Entry]):
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
-        with suppress(OSError):  # what a full disk did not take has been told, and is made again
+        with suppress(OSError):  # a full disk was reported by `append`; the entry is made again when the log is resumed
             self._file.close()
         self._lock.release()
 
-    def _claim(self, configuration: Record, environment: dict[str, str | None]) -> None:
-        """Write the record, or go on with the work that it tells of. Raises DataError where that is another."""
-        file, before = self.path / f"{self._name}.json", tuple[dict[str, str | None], ...]()
+    def _write_header(self, config: Record, ignored: tuple[str, ...]) -> None:
+        """Write the header, or check it if the log is resumed.
+
+        Raises DataError if it has another configuration.
+        """
+        file, environments = self.path / f"{self._name}.json", tuple[dict[str, str | None], ...]()
         if file.exists():
-            held = account_in(file, type(configuration))
-            if differences := _differences(held.configuration, configuration):
+            header = read_header(file, type(config))
+            if differences := _differences(header.configuration, config, ignored):
                 cure = f"Give another --out, or remove {file.name} and {self._lines.name}."
-                raise DataError(f"{self.path}: holds another {self._name} ({differences}). {cure}")
-            before = held.environments
-        environments = before if before[-1:] == (environment,) else (*before, environment)
-        account = Account(configuration=configuration, environments=environments)
-        self._replace(file, account.model_dump_json(indent=2).encode() + b"\n")
+                raise DataError(f"{self.path} holds another {self._name} ({differences}). {cure}")
+            config, environments = header.configuration, header.environments
+        now = current_environment()
+        if environments[-1:] != (now,):
+            environments = (*environments, now)
+        header = LogHeader(configuration=config, environments=environments)
+        write_atomic(file, header.model_dump_json(indent=2) + "\n")
 
     def _repair(self, kind: type[Entry], done: Callable[[Entry], bool]) -> list[Entry]:
-        """Read what is done so far, and make the file hold that alone."""
+        """Read the entries to keep, and rewrite the file so that it holds nothing else."""
         content = self._lines.read_bytes() if self._lines.exists() else b""
-        entries = [entry for entry in _read(self._lines, content, kind) if done(entry)]
+        entries = [entry for entry in _parse(self._lines, content, kind) if done(entry)]
         kept = b"".join(map(_line, entries))
         if kept != content:
-            self._replace(self._lines, kept)
+            write_atomic(self._lines, kept)
         return entries
 
-    def _replace(self, file: Path, content: bytes) -> None:
-        """Write a file as a whole or not at all."""
-        part = file.parent / f"{self._name}.{file.name}.part"
-        part.write_bytes(content)
-        part.replace(file)
 
-
-def account_in(file: Path, kind: type[Configured]) -> Account[Configured]:
-    """Read a record whose configuration is of `kind`. Raises DataError where there is none."""
+def read_header(file: Path, kind: type[Config]) -> LogHeader[Config]:
+    """Read a header whose configuration is of `kind`. Raises DataError if it cannot be read."""
     try:
-        return Account[kind].model_validate_json(file.read_bytes())  # type: ignore[valid-type]
+        return LogHeader[kind].model_validate_json(file.read_bytes())  # type: ignore[valid-type]
     except (OSError, ValueError) as error:
         reason = error.strerror if isinstance(error, OSError) else str(error).splitlines()[0]
-        raise DataError(f"{file}: cannot be read as the record of a {file.stem} ({reason}). Give another folder.") from None
+        raise DataError(f"{file}: cannot read the header of a {file.stem} ({reason}). Give another folder.") from None
 
 
-def lines_in(file: Path, kind: type[Entry]) -> list[Entry]:
-    """Every line of a file that nobody writes to. Raises DataError where it is not there, or holds a line that is none."""
+def read_lines(file: Path, kind: type[Entry]) -> list[Entry]:
+    """Read every line of a log that no process is writing.
+
+    Raises DataError if the file or a line cannot be read.
+    """
     try:
-        return list(_read(file, file.read_bytes(), kind))
+        return list(_parse(file, file.read_bytes(), kind))
     except OSError as error:
         raise DataError(f"{file}: cannot be read ({error.strerror}). Give the folder of a run.") from None
 
 
-def _read(file: Path, content: bytes, kind: type[Entry]) -> Iterator[Entry]:
-    """Parse the whole lines; what follows the last line's end was torn off."""
+def current_environment() -> dict[str, str | None]:
+    """Return the package versions that can change the numbers, and the git commit, if any."""
+    return {"commit": _commit(), "python": platform.python_version(), **{package: version(package) for package in PACKAGES}}
+
+
+def _commit() -> str | None:
+    root = Path(__file__).parents[2]
+    if not (root / ".git").exists():
+        return None
+    command = ["git", "-C", str(root), "describe", "--always", "--dirty", "--abbrev=40"]
+    try:
+        return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
+    except (OSError, subprocess.CalledProcessError):
+        return None
+
+
+def _parse(file: Path, content: bytes, kind: type[Entry]) -> Iterator[Entry]:
+    """Parse the complete lines; a last line without its end was torn off."""
     for number, line in enumerate(content.split(b"\n")[:-1], 1):
         try:
             yield kind.model_validate_json(line)
         except ValueError as error:
             reason = str(error).splitlines()[0]
-            raise DataError(f"{file}, line {number}: cannot be read ({reason}). Remove it, and it is made again.") from None
+            raise DataError(f"{file}, line {number}: cannot be read ({reason}). Remove the line; it is made again.") from None
 
 
 def _line(entry: Record) -> bytes:
     return entry.model_dump_json().encode() + b"\n"
 
 
-def _differences(held: Record, asked: Record) -> str:
-    """Tell what differs, "strategy: 'uniform' there, 'blind' asked for", the first few of it; empty where nothing does."""
-    there, wanted = dict(_flat(held.model_dump(mode="json"))), dict(_flat(asked.model_dump(mode="json")))
-    different = [name for name in {**there, **wanted} if there.get(name) != wanted.get(name)]
-    told = [f"{name}: {json.dumps(there.get(name))} there, {json.dumps(wanted.get(name))} asked for" for name in different]
-    rest = [f"and {len(told) - SHOWN_DIFFERENCES} more"] if len(told) > SHOWN_DIFFERENCES else []
-    return "; ".join(told[:SHOWN_DIFFERENCES] + rest)
+def _differences(old: Record, new: Record, ignored: tuple[str, ...]) -> str:
+    """List the first few differences: `strategy: "uniform" there, "blind" requested`.
+
+    Empty if there are none.
+    """
+    before, after = dict(_flat(old.model_dump(mode="json"))), dict(_flat(new.model_dump(mode="json")))
+    names = [name for name in {**before, **after} if name not in ignored and before.get(name) != after.get(name)]
+    listed = [f"{name}: {json.dumps(before.get(name))} there, {json.dumps(after.get(name))} requested" for name in names]
+    rest = [f"and {len(listed) - SHOWN_DIFFERENCES} more"] if len(listed) > SHOWN_DIFFERENCES else []
+    return "; ".join(listed[:SHOWN_DIFFERENCES] + rest)
 
 
 def _flat(value: dict[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
@@ -159,10 +204,11 @@ def _flat(value: dict[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
 
 
 @contextmanager
-def _disk(path: Path) -> Iterator[None]:
+def _disk_errors(path: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:
         raise DataError(
-            f"{path}: cannot be written ({error.strerror}). Give it room or another --out; the same command goes on."
+            f"{path}: cannot be written ({error.strerror}). Free some space or give another --out, then run the same "
+            "command again to resume."
         ) from error

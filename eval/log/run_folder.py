@@ -1,7 +1,4 @@
-"""The folder of a run: `run.json` says what is asked and with what, `samples.jsonl` holds a line for each question answered.
-
-It is a ledger (`eval.log.jsonl`): killed at any point, the same command goes on where it stopped, and asks again what was an error.
-"""
+"""The log of a benchmark run: `run.json` is its header, `samples.jsonl` has a line per question."""
 
 from __future__ import annotations
 
@@ -9,68 +6,95 @@ from pathlib import Path
 from typing import Any
 
 from espresso.errors import DataError
+from espresso.options import Protocol
+from espresso.profiles import CHAT_ROLES
 from espresso.schema import Record
-from eval.log.jsonl import Account, Ledger, account_in, lines_in
-from eval.metrics import Sample
-from eval.protocols import Protocol
+from eval.log.jsonl import JsonlLog, LogHeader, read_header, read_lines
+from eval.sample import Sample
+
+_SERVER_FIELDS = ("cache_gb", "overhead_gb", "tensor_parallel", "devices")
+DESCRIPTIVE = (
+    *("profile.about", "profile.download", "profile.world_only", "profile.judge_compares"),
+    *(f"profile.{role}.{field}" for role in CHAT_ROLES for field in _SERVER_FIELDS),
+)
+"""Profile fields that change no answer, and that folders of earlier versions may lack."""
 
 
-class Configuration(Record):
-    """What makes two runs the same run: with any of it changed, their answers do not belong together.
-
-    limit: questions, None for all. profile: its settings as JSON. models: role (or "reasoner answer", for an adapter) ->
-    name, which for what is in a folder tells its weights apart. prompts: name -> hash of its template. questions: hash over
-    all questions with their references. seed: of the options' order. frames, protocol, given: see `eval.sample.Asking`.
-    """
+class RunConfig(Record):
+    """What identifies a run: if any of it changes, the answers do not belong together."""
 
     bench: str
+    """Name of the dataset."""
+
     split: str
+
     limit: int | None
+    """Number of questions, from the first; None for all."""
+
     strategy: str
+
     seed: int
+    """Seed of the order in which options are shown, and of random frames."""
+
     profile: dict[str, Any]
+    """The profile as JSON."""
+
     models: dict[str, str]
+    """Role, or "reasoner answer" for an adapter -> name, with a fingerprint of local weights."""
+
     prompts: dict[str, str]
+    """Template name -> hash of the template."""
+
     questions: str
+    """Hash over all questions with their references."""
+
     frames: int | None = None
+    """Frames of `uniform` and `random`, or the most that the selector may choose.
+
+    None for the default.
+    """
+
     protocol: Protocol = "choice"
+
     given: bool = False
+    """Whether the evidence in the dataset is used instead of the reasoner's own."""
 
 
-class RunFolder(Ledger[Sample]):
-    """A run's folder, opened for writing. Raises DataError as a ledger does, and where the folder holds something else."""
+class RunFolder(JsonlLog[Sample]):
+    """The folder of a run, opened for writing.
 
-    def __init__(self, path: Path, configuration: Configuration, environment: dict[str, str | None]) -> None:
-        _refuse_another(path)
+    Raises DataError as `JsonlLog` does, or for a folder of something else.
+    """
+
+    def __init__(self, path: Path, config: RunConfig) -> None:
+        _check_unused(path)
         super().__init__(
             path,
             "run",
-            configuration,
-            environment,
+            config,
             lines="samples.jsonl",
             entry=Sample,
             done=lambda sample: sample.error is None,
+            ignored=DESCRIPTIVE,
         )
 
-    @property
-    def samples(self) -> list[Sample]:
-        """Those answered before, in the order of the file."""
-        return self.entries
+
+def read_run(path: Path) -> LogHeader[RunConfig]:
+    """Read the header of a run's folder. Raises DataError if the folder holds no run."""
+    return read_header(path / "run.json", RunConfig)
 
 
-def run_in(path: Path) -> Account[Configuration]:
-    """What a run's folder says was asked. Raises DataError for a folder that is none."""
-    return account_in(path / "run.json", Configuration)
+def read_samples(path: Path) -> list[Sample]:
+    """Read every sample of a run's folder.
+
+    Raises DataError if it holds none, or a line cannot be read.
+    """
+    return read_lines(path / "samples.jsonl", Sample)
 
 
-def samples_in(path: Path) -> list[Sample]:
-    """Every sample of a finished run's folder. Raises DataError where it holds none, or a line that is no sample."""
-    return lines_in(path / "samples.jsonl", Sample)
-
-
-def _refuse_another(path: Path) -> None:
-    """Leave a folder alone that is not a run's. Raises DataError."""
+def _check_unused(path: Path) -> None:
+    """Raise DataError for a folder that is neither a run's nor empty."""
     if not path.is_dir() or (path / "run.json").exists():
         return
-    if strange := next((entry.name for entry in path.iterdir() if not entry.name.startswith("run.")), None):
-        raise DataError(f"{path}: not the folder of a run (it holds {strange}). Give another --out.")
+    if other := next((entry.name for entry in path.iterdir() if not entry.name.startswith("run.")), None):
+        raise DataError(f"{path} is not the folder of a run (it holds {other}). Give another --out.")

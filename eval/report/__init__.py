@@ -1,1 +1,5 @@
-"""Reports on runs: `table` compares runs side by side, `html` writes one page about them, `frame_study` measures selection."""
+"""Reports on runs.
+
+`table` compares runs side by side, `html` writes a page with every sample, and `frame_study`
+compares ways to select frames.
+"""

@@ -1,9 +1,10 @@
-"""What choosing frames is worth: VideoEspresso's Table 5 for any profile, with what the paper leaves out of it.
+"""Compare ways to select frames: VideoEspresso's Table 5 for any profile.
 
-Every way of coming by frames is asked the same questions: evenly spread ones, ones at random, the selector's, the true ones. A
-row holds accuracy, its paired difference from the most uniform frames, the selection held against the truth, and the cost: the
-reasoner's alone, as in the paper, and the whole pipeline's, for a first question about a clip and where ten share its captions.
-Each way is a run in a folder of its own, so that the same command goes on with a study that was interrupted.
+Each profile answers the same questions with uniform frames, random frames, selected frames and, for
+the world, ground-truth frames. A row holds the accuracy, its paired difference from the largest
+number of uniform frames, precision and recall of the core frames, and the cost: that of the
+reasoner as in the paper, and that of the whole pipeline for one question per clip and for ten. Each
+row is a run in a folder of its own, so the same command resumes an interrupted study.
 """
 
 from __future__ import annotations
@@ -11,48 +12,65 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
+from agents.session import Session
 from espresso import profiles
-from espresso.datasets.base import Source
+from espresso.datasets import DatasetFiles
 from espresso.errors import DataError
+from espresso.files import write_atomic
+from espresso.options import EvalStrategy
 from espresso.schema import Record
-from eval.log.run_folder import samples_in
+from eval.log.run_folder import read_samples
 from eval.metrics import Metrics, metrics
-from eval.report.table import Against, against
-from eval.run import Progress, run
-from eval.sample import Strategy
+from eval.report.table import PairedDifference, paired_difference
+from eval.run import RunProgress, run
 
 COUNTS = (2, 4, 8, 16)
-ORACLES = ("world",)
-"""Benchmarks that know the true frames."""
+"""Default numbers of uniform and random frames."""
+
+WITH_TRUE_FRAMES = ("world",)
+"""Datasets with ground-truth frames."""
+
 HEADS = (
-    "profile", "sample", "frames", "ratio of tokens", "TFLOPs, reasoner", "all", "ratio of all", "all, ten questions",
-    "accuracy (95 %)", "against uniform", "core precision", "core recall", "reach",
+    "profile", "frames from", "frames", "visual token ratio", "TFLOPs, reasoner", "TFLOPs, all", "TFLOPs ratio, all",
+    "TFLOPs, ten questions", "accuracy (95 %)", "against uniform", "core precision", "core recall", "core reach",
 )  # fmt: skip
+"""Column heads of the table."""
 
 
 @dataclass(frozen=True)
-class Way:
-    """A way of coming by frames. frames: how many, where the way does not tell."""
+class FrameStrategy:
+    """A way to select frames."""
 
-    strategy: Strategy
+    strategy: EvalStrategy
+    """Strategy of the run."""
+
     frames: int | None = None
+    """Number of frames; None if the strategy determines it."""
 
     @property
     def name(self) -> str:
-        """Like "uniform-16"."""
+        """Name such as "uniform-16"."""
         return f"{self.strategy}-{self.frames}" if self.frames else self.strategy
 
 
-class Row(Record):
-    """One line of the table. against: beside the profile's row with the most uniform frames, None for that one."""
+class StudyRow(Record):
+    """One row of the table."""
 
     profile: str
+    """Name of the profile."""
+
     sample: str
+    """Name of the frame strategy."""
+
     folder: str
+    """Folder of the run."""
+
     metrics: Metrics
-    against: Against | None
+    """Metrics of the run."""
+
+    against: PairedDifference | None
+    """Difference from the profile's row with the most uniform frames; None for that row."""
 
 
 def selector_study(
@@ -63,116 +81,149 @@ def selector_study(
     split: str = "test",
     limit: int | None = None,
     counts: Sequence[int] = COUNTS,
-    source: Source | None = None,
-    on_progress: Callable[[Progress], None] = lambda progress: None,
-    **settings: Any,
-) -> list[Row]:
-    """Ask in every way with every profile, and write `study.md`, `study.json` and `study.png` into `out`; returns the rows.
+    files: DatasetFiles | None = None,
+    session: Session | None = None,
+    on_progress: Callable[[RunProgress], None] = lambda progress: None,
+) -> list[StudyRow]:
+    """Run every frame strategy with every profile; write `study.md`, `study.json` and `study.png`.
 
-    names: of profiles, or their files. counts: of uniform and random frames. settings: what else `eval.run.run` takes. Raises
-    DataError where no count is given, and what runs raise.
+    Args:
+        bench: name of the dataset.
+        names: profiles, or paths of their files.
+        out: folder of the results and of all runs.
+        split: split of the dataset.
+        limit: number of questions, from the first; None for all.
+        counts: numbers of uniform and random frames.
+        files: the user's copy of a dataset that comes in files.
+        session: the models and cache to use for all profiles; None opens one session per run.
+        on_progress: called when a sample is done.
+
+    Raises:
+        DataError: a count is less than 1, or an argument of a run is invalid.
+        ProfileError: a profile is invalid.
+        ModelError: a model cannot be loaded, or its server is gone.
     """
     if not counts or min(counts) < 1:
-        raise DataError("a study compares with numbers of frames of 1 or more. Give --count 2 --count 16, or leave it out.")
-    ways = [Way(strategy, count) for strategy in ("uniform", "random") for count in sorted(counts)] + [Way("selector")]
-    ways += [Way("oracle")] if bench in ORACLES else []
-    found: list[Row] = []
+        raise DataError("the numbers of frames must be 1 or more. Use --count 2 --count 16, or leave it out.")
+    strategies = [FrameStrategy(strategy, count) for strategy in ("uniform", "random") for count in sorted(counts)]
+    strategies += [FrameStrategy("selector")]
+    strategies += [FrameStrategy("oracle")] if bench in WITH_TRUE_FRAMES else []
+    rows: list[StudyRow] = []
     for profile in names:
-        folders = {way: out / f"{Path(profile).stem if profile.endswith('.toml') else profile}-{way.name}" for way in ways}
-        for way, folder in folders.items():
+        stem = Path(profile).stem if profile.endswith(".toml") else profile
+        folders = {strategy: out / f"{stem}-{strategy.name}" for strategy in strategies}
+        for strategy, folder in folders.items():
 
-            def tell(progress: Progress, named: str = f"{profile}, {way.name}") -> None:
-                doing = named if progress.doing == "answering" else progress.doing
-                on_progress(Progress(doing, progress.done, progress.total, progress.right, progress.errors))
+            def report(progress: RunProgress, name: str = f"{profile}, {strategy.name}") -> None:
+                doing = name if progress.doing == "answering" else progress.doing
+                on_progress(RunProgress(doing, progress.done, progress.total, progress.right, progress.errors))
 
             run(
-                bench, split=split, limit=limit, strategy=way.strategy, frames=way.frames, profile=profile, out=folder,
-                source=source, on_progress=tell, **settings,
+                bench, split=split, limit=limit, strategy=strategy.strategy, frames=strategy.frames, profile=profile,
+                session=session, out=folder, files=files, on_progress=report,
             )  # fmt: skip
-        found += _rows(profiles.load(profile).name, folders, Way("uniform", max(counts)))
-    _write(found, out)
-    return found
+        rows += _rows(profiles.load(profile).name, folders, FrameStrategy("uniform", max(counts)))
+    _write(rows, out)
+    return rows
 
 
-def _rows(profile: str, folders: dict[Way, Path], standard: Way) -> list[Row]:
-    samples = {way: sorted(samples_in(folder), key=lambda sample: sample.id) for way, folder in folders.items()}
+def _rows(profile: str, folders: dict[FrameStrategy, Path], baseline: FrameStrategy) -> list[StudyRow]:
+    by_strategy = {strategy: sorted(read_samples(folder), key=lambda sample: sample.id) for strategy, folder in folders.items()}
     return [
-        Row(
+        StudyRow(
             profile=profile,
-            sample=way.name,
-            folder=str(folders[way]),
-            metrics=metrics(here),
-            against=None if way == standard else against(here, samples[standard]),
+            sample=strategy.name,
+            folder=str(folders[strategy]),
+            metrics=metrics(samples),
+            against=None if strategy == baseline else paired_difference(samples, by_strategy[baseline]),
         )
-        for way, here in samples.items()
+        for strategy, samples in by_strategy.items()
     ]
 
 
-def table(found: Sequence[Row]) -> list[list[str]]:
-    """Lay the rows out under `HEADS`. Ratios are to the profile's most uniform frames, as the paper's Ratio_tok is."""
-    standard = {row.profile: row.metrics for row in found if row.against is None}
-    return [[row.profile, row.sample, *_cells(row, standard[row.profile])] for row in found]
+def table_cells(rows: Sequence[StudyRow]) -> list[list[str]]:
+    """Return the cells of the table, under `HEADS`.
+
+    Ratios are relative to the profile's row with the most uniform frames, as Ratio_tok in the
+    paper.
+    """
+    baselines = {row.profile: row.metrics for row in rows if row.against is None}
+    return [[row.profile, row.sample, *_cells(row, baselines[row.profile])] for row in rows]
 
 
-def _cells(row: Row, standard: Metrics) -> list[str]:
-    numbers = row.metrics
-    share, low, high = (100 * float(numbers[name] or 0) for name in ("accuracy", "accuracy_low", "accuracy_high"))
-    apart = row.against
-    beside = f"{100 * apart.difference:+.1f} ({100 * apart.low:+.1f} to {100 * apart.high:+.1f})" if apart else ""
+def _cells(row: StudyRow, baseline: Metrics) -> list[str]:
+    numbers, against = row.metrics, row.against
+    accuracy, low, high = _accuracy_percent(numbers)
+    difference = f"{100 * against.difference:+.1f} ({100 * against.low:+.1f} to {100 * against.high:+.1f})" if against else ""
     return [
-        _number(numbers["frames"]),
-        _ratio(numbers["visual_tokens"], standard["visual_tokens"]),
-        _number(numbers["tflops"]),
-        _number(numbers["tflops_all"]),
-        _ratio(numbers["tflops_all"], standard["tflops_all"]),
-        _number(numbers["tflops@10"]),
-        f"{share:.1f} ({low:.1f} to {high:.1f})",
-        beside,
-        *(_number(numbers[name]) for name in ("core_precision", "core_recall", "core_reach")),
+        _number(numbers.frames),
+        _ratio(numbers.visual_tokens, baseline.visual_tokens),
+        _number(numbers.tflops),
+        _number(numbers.tflops_all),
+        _ratio(numbers.tflops_all, baseline.tflops_all),
+        _number(numbers.tflops_at_10),
+        f"{accuracy:.1f} ({low:.1f} to {high:.1f})",
+        difference,
+        _number(numbers.core_precision),
+        _number(numbers.core_recall),
+        _number(numbers.core_reach),
     ]
+
+
+def _accuracy_percent(numbers: Metrics) -> tuple[float, float, float]:
+    """Return accuracy and the ends of its interval in percent."""
+    return 100 * numbers.accuracy, 100 * numbers.accuracy_low, 100 * numbers.accuracy_high
 
 
 def _number(value: float | None) -> str:
     return "" if value is None else f"{value:.3g}"
 
 
-def _ratio(value: float | None, standard: float | None) -> str:
-    return f"{value / standard:.2f}" if value is not None and standard else ""
+def _ratio(value: float | None, baseline: float | None) -> str:
+    return f"{value / baseline:.2f}" if value is not None and baseline else ""
 
 
-def markdown(found: Sequence[Row]) -> str:
-    """Write the table in Markdown."""
-    lines = [HEADS, tuple("---" for _ in HEADS), *table(found)]
+def markdown(rows: Sequence[StudyRow]) -> str:
+    """Return the table in Markdown."""
+    lines = [HEADS, tuple("---" for _ in HEADS), *table_cells(rows)]
     return "\n".join(f"| {' | '.join(line)} |" for line in lines)
 
 
-def _write(found: Sequence[Row], out: Path) -> None:
-    (out / "study.md").write_text(markdown(found) + "\n")
-    (out / "study.json").write_text("[" + ",\n".join(row.model_dump_json() for row in found) + "]\n")
-    import matplotlib  # noqa: PLC0415 - half a second
+def _write(rows: Sequence[StudyRow], out: Path) -> None:
+    write_atomic(out / "study.md", markdown(rows) + "\n")
+    write_atomic(out / "study.json", "[" + ",\n".join(row.model_dump_json() for row in rows) + "]\n")
+    _plot(rows, out / "study.png")
+
+
+def _plot(rows: Sequence[StudyRow], path: Path) -> None:
+    """Plot accuracy against core frames, visual tokens and TFLOPs."""
+    import matplotlib  # noqa: PLC0415 - takes half a second
 
     matplotlib.use("Agg")
     from matplotlib import pyplot  # noqa: PLC0415
 
     figure, axes = pyplot.subplots(1, 3, figsize=(12, 4), layout="constrained", sharey=True)
-    series = dict.fromkeys((row.profile, row.sample.split("-")[0]) for row in found)
-    for plot, (name, unit) in zip(
-        axes, (("frames", "core frames"), ("visual_tokens", "visual tokens"), ("tflops_all", "TFLOPs of all roles")), strict=True
-    ):
-        for profile, kind in series:
-            rows = [row for row in found if row.profile == profile and row.sample.split("-")[0] == kind]
-            points = [(float(row.metrics[name] or 0), *_errors(row.metrics)) for row in rows if row.metrics[name]]
+    lines = dict.fromkeys((row.profile, row.sample.split("-")[0]) for row in rows)
+    costs: tuple[tuple[Callable[[Metrics], float | None], str], ...] = (
+        (lambda numbers: numbers.frames, "core frames"),
+        (lambda numbers: numbers.visual_tokens, "visual tokens"),
+        (lambda numbers: numbers.tflops_all, "TFLOPs, all roles"),
+    )
+    for plot, (cost_of, label) in zip(axes, costs, strict=True):
+        for profile, strategy in lines:
+            members = [row.metrics for row in rows if row.profile == profile and row.sample.split("-")[0] == strategy]
+            points = [(cost, *_error_bar(numbers)) for numbers in members if (cost := cost_of(numbers))]
             if points:
                 x, y, below, above = zip(*points, strict=True)
-                plot.errorbar(x, y, yerr=(below, above), marker="o", capsize=3, label=f"{profile}, {kind}")
-        plot.set(xlabel=unit, xscale="log")
+                plot.errorbar(x, y, yerr=(below, above), marker="o", capsize=3, label=f"{profile}, {strategy}")
+        plot.set(xlabel=label, xscale="log")
     axes[0].set(ylabel="accuracy, % (95 % interval)")
     axes[0].legend(fontsize="small")
-    figure.savefig(out / "study.png", dpi=120)
+    figure.savefig(path, dpi=120)
     pyplot.close(figure)
 
 
-def _errors(numbers: Metrics) -> tuple[float, float, float]:
-    """Accuracy in percent, and how far its interval reaches below and above."""
-    share, low, high = (100 * float(numbers[name] or 0) for name in ("accuracy", "accuracy_low", "accuracy_high"))
-    return share, max(0.0, share - low), max(0.0, high - share)  # rounding may put an end a hair on the wrong side
+def _error_bar(numbers: Metrics) -> tuple[float, float, float]:
+    """Return accuracy in percent and the lengths of its error bar below and above."""
+    accuracy, low, high = _accuracy_percent(numbers)
+    return accuracy, max(0.0, accuracy - low), max(0.0, high - accuracy)  # rounding can make a length slightly negative

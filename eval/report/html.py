@@ -1,109 +1,166 @@
-"""Runs side by side as one HTML page: accuracy by task and against cost, every number, and every sample to look through.
+"""Write an HTML page about runs: accuracy by task and against cost, all metrics, and every sample.
 
-`espresso eval report RUN... --html FILE` writes it. The page is one file with its pictures inside; it loads nothing from
-anywhere, and its program (`page.js`) draws only the samples that are looked at. The numbers are of the questions that all runs
-were asked, as in `eval.report.table`; the samples are all there are.
+`espresso eval report RUN... --html FILE` writes it. The page is a single file with embedded
+pictures and loads nothing from the network; its script (`page.js`) renders only the samples in
+view. Metrics are on the questions that all runs share, as in `eval.report.table`; the samples are
+those of all runs.
 """
 
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypeVar, cast
+from typing import Any
 
 from matplotlib.ticker import MaxNLocator
 
 from espresso import media, report
 from espresso.errors import MediaError
 from espresso.schema import Frame, Record, Truth, Verdict
-from eval.log.run_folder import samples_in
-from eval.metrics import Sample
-from eval.report.table import Run, compare, rows
+from eval.log.run_folder import read_samples
+from eval.report.table import RunColumn, compare, table_rows
+from eval.sample import Sample
 
 PICTURE_PX = 160
-"""Longest side of a picture on a filmstrip, which is shown at about half of that: screens have fine pixels."""
-PICTURES = 12_000
-"""About so many pictures make a page that still opens in under two seconds (`benchmarks/page.py`): 25 MB."""
-STRIP = (6, 32)
-"""The most frames that a filmstrip shows: the fewer, the more clips share the page's pictures, but within these bounds."""
+"""Longest side in pixels of filmstrip pictures; shown at half the size for sharp screens."""
 
-Item = TypeVar("Item")
+MAX_PICTURES = 12_000
+"""Approximate number of pictures (25 MB) that open in two seconds (`benchmarks/page.py`)."""
+
+STRIP_FRAMES = (6, 32)
+"""Bounds for the number of frames on a filmstrip. Within them, it shrinks as clips increase."""
+
 Pictures = dict[str, dict[int, str]]
-"""A visual's digest -> a frame's index -> its picture as a `data:` URL."""
+"""Digest of a visual -> frame index -> picture as a `data:` URL."""
 
 
 class Tile(Record):
-    """A frame on a filmstrip. time: seconds. needed: whether it lies in a stretch that the question needs.
-
-    core: places of the runs that answered from it. said: what each run's captioner saw, or why the frame was chosen.
-    """
+    """A frame on a filmstrip."""
 
     index: int
+    """Index of the frame in the visual."""
+
     time: float
+    """Time of the frame in seconds."""
+
     needed: bool
+    """Whether the frame lies in a span that the question needs."""
+
     core: tuple[int, ...]
-    said: tuple[str | None, ...]
+    """Positions of the runs in which this is a core frame."""
+
+    texts: tuple[str | None, ...]
+    """For each run, the frame's caption or the reason why it was selected."""
 
 
 class Strip(Record):
-    """What the runs looked at of one visual, in time order. left_out: how many frames more they looked at."""
+    """The frames of a visual that the runs sampled, in time order."""
 
     source: str
+    """Path or URL of the visual."""
+
     digest: str
+    """SHA-256 of the visual."""
+
     width: int
+    """Width of the visual in pixels."""
+
     height: int
+    """Height of the visual in pixels."""
+
     tiles: tuple[Tile, ...]
+    """The shown frames."""
+
     left_out: int
+    """Number of sampled frames that are not shown."""
 
 
 class Reply(Record):
-    """What became of a question in one run. mark: "right", "wrong" or "error". choice: the letter it was shown under."""
+    """The outcome of a question in one run."""
 
     mark: str
+    """One of "correct", "wrong" and "error"."""
+
     text: str = ""
+    """Text of the answer."""
+
     choice: str | None = None
+    """Letter of the chosen option, as shown."""
+
     confidence: float | None = None
+    """Probability of the choice, 0 to 1."""
+
     evidence: str = ""
+    """The generated evidence."""
+
     error: str | None = None
+    """Why there is no answer."""
+
     notes: tuple[str, ...] = ()
+    """Notes in the trace."""
+
     verdict: dict[str, Any] | None = None
+    """Scores of the judge."""
 
 
 class Entry(Record):
-    """A question and each run's reply, None where it was not asked. answer, evidence: the reference, where it is known."""
+    """A question with the reply of each run."""
 
     id: str
+    """Id of the sample."""
+
     task: str | None
+    """Task of the question."""
+
     question: str
+    """Text of the question."""
+
     options: tuple[str, ...] | None
+    """Options in their original order."""
+
     answer: str | None
+    """Reference answer, if known."""
+
     evidence: str | None
+    """Reference evidence, if known."""
+
     strips: tuple[Strip, ...]
+    """A filmstrip for each visual."""
+
     replies: tuple[Reply | None, ...]
+    """The reply of each run; None if the run did not ask this question."""
 
 
 @dataclass(frozen=True)
 class Axis:
-    """An axis of a plot. ticks: values; the first and the last are its ends."""
+    """An axis of a plot."""
 
     name: str
+    """Label."""
+
     ticks: tuple[float, ...]
+    """Tick values; the first and the last one are the ends of the axis."""
 
     def place(self, value: float) -> float:
-        """How far along the axis a value lies, in per cent."""
+        """Return the position of a value on the axis, in percent."""
         return 100 * (value - self.ticks[0]) / (self.ticks[-1] - self.ticks[0])
 
 
 @dataclass(frozen=True)
 class Plot:
-    """Accuracy against cost. costs: of each run, in the unit of the axis."""
+    """Accuracy against cost."""
 
     cost: Axis
+    """Horizontal axis."""
+
     accuracy: Axis
+    """Vertical axis."""
+
     costs: tuple[float, ...]
+    """Cost of each run, in the unit of the axis."""
 
 
 def write(
@@ -113,18 +170,27 @@ def write(
     verdicts: Sequence[Mapping[str, Verdict | None]] = (),
     on_clip: Callable[[int, int], None] = lambda done, total: None,
 ) -> tuple[str, ...]:
-    """Write the page about runs; it appears whole or not at all. Returns the visuals that are gone: it has no pictures of them.
+    """Write the page about runs, replacing an existing one.
 
-    verdicts: for each run, sample id -> a judge's scores. on_clip: hears (done, all) of the clips that are decoded.
-    Raises DataError as `eval.report.table.compare` does, and where the page cannot be written.
+    Args:
+        path: the HTML file.
+        folders: the runs' folders.
+        verdicts: for each run, sample id -> judge scores.
+        on_clip: called with (clips done, total clips) after each decoded clip.
+
+    Returns:
+        The visuals that are missing or were changed; the page has no pictures of them.
+
+    Raises:
+        DataError: a folder is not a run, the runs share no question, or the page cannot be written.
     """
     path = report.check(path)
-    runs, samples = compare(folders), [samples_in(folder) for folder in folders]
+    runs, samples = compare(folders), [read_samples(folder) for folder in folders]
     entries = _entries(samples, verdicts or [{} for _ in folders])
     pictures, gone = _pictures(entries, on_clip)
     html = report.template(Path(__file__).with_name("page.html.jinja")).render(
         runs=runs,
-        rows=rows(runs),
+        rows=table_rows(runs),
         plot=_plot(runs),
         gone=gone,
         tasks=list(dict.fromkeys(entry.task for entry in entries if entry.task)),
@@ -139,13 +205,13 @@ def write(
 
 
 def _entries(runs: Sequence[Sequence[Sample]], verdicts: Sequence[Mapping[str, Verdict | None]]) -> list[Entry]:
-    """Put together what the runs say about each question, in the order in which it was asked first."""
-    asked = [{sample.id: sample for sample in samples} for samples in runs]
+    """Collect the samples of all runs by question, in order of first occurrence."""
+    by_id = [{sample.id: sample for sample in samples} for samples in runs]
     clips = {visual.digest for run in runs for sample in run if sample.answer for visual in sample.answer.visuals}
-    most = min(max(PICTURES // max(1, len(clips)), STRIP[0]), STRIP[1])
+    max_frames = min(max(MAX_PICTURES // max(1, len(clips)), STRIP_FRAMES[0]), STRIP_FRAMES[1])
     entries = []
     for name in dict.fromkeys(sample.id for samples in runs for sample in samples):
-        samples = [run.get(name) for run in asked]
+        samples = [run.get(name) for run in by_id]
         question = next(sample.question for sample in samples if sample)
         entries.append(
             Entry(
@@ -155,7 +221,7 @@ def _entries(runs: Sequence[Sequence[Sample]], verdicts: Sequence[Mapping[str, V
                 options=question.options,
                 answer=question.answer,
                 evidence=question.truth.evidence if question.truth else None,
-                strips=_strips(samples, question.truth, most),
+                strips=_strips(samples, question.truth, max_frames),
                 replies=tuple(
                     _reply(sample, scores.get(name)) if sample else None for sample, scores in zip(samples, verdicts, strict=True)
                 ),
@@ -169,7 +235,7 @@ def _reply(sample: Sample, verdict: Verdict | None) -> Reply:
     if answer is None:
         return Reply(mark="error", error=sample.error)
     return Reply(
-        mark="right" if sample.scores.correct else "wrong",
+        mark="correct" if sample.scores.correct else "wrong",
         text=answer.text,
         choice=answer.choice,
         confidence=answer.confidence,
@@ -179,51 +245,47 @@ def _reply(sample: Sample, verdict: Verdict | None) -> Reply:
     )
 
 
-def _strips(samples: Sequence[Sample | None], truth: Truth | None, most: int) -> tuple[Strip, ...]:
-    """Make one for each visual (and each version of a file that was changed between runs), of at most so many frames."""
+def _strips(samples: Sequence[Sample | None], truth: Truth | None, max_frames: int) -> tuple[Strip, ...]:
+    """Make a filmstrip for each visual, and for each version of a changed file."""
     answers = [sample.answer if sample else None for sample in samples]
-    visuals = {(place, each.digest): each for answer in answers if answer for place, each in enumerate(answer.visuals)}
+    visuals = {(position, each.digest): each for answer in answers if answer for position, each in enumerate(answer.visuals)}
     strips = []
-    for (place, digest), visual in sorted(visuals.items(), key=lambda item: item[0][0]):
-        seen, core, said = set[Frame](), dict[Frame, list[int]](), dict[tuple[int, Frame], str]()
+    for (position, digest), visual in sorted(visuals.items(), key=lambda item: item[0][0]):
+        sampled, core, texts = set[Frame](), dict[Frame, list[int]](), dict[tuple[int, Frame], str]()
         for run, answer in enumerate(answers):
-            if not answer or (place, digest) not in enumerate(each.digest for each in answer.visuals):
+            if not answer or (position, digest) not in enumerate(each.digest for each in answer.visuals):
                 continue
-            seen |= {frame for frame in answer.frames if frame.visual == place}
+            sampled |= {frame for frame in answer.frames if frame.visual == position}
             for chosen in answer.core_frames:
-                if chosen.frame.visual == place:
+                if chosen.frame.visual == position:
                     core.setdefault(chosen.frame, []).append(run)
-                    said[run, chosen.frame] = chosen.why
-            said |= {(run, caption.frame): caption.text for caption in answer.captions}
-        shown = _spread([*core], most)
-        shown += _spread([frame for frame in seen if frame not in core], most - len(shown))
+                    texts[run, chosen.frame] = chosen.why
+            texts |= {(run, caption.frame): caption.text for caption in answer.captions}
+        shown = _evenly_in_time(core, max_frames)
+        shown += _evenly_in_time(sampled - {*core}, max_frames - len(shown))
         tiles = tuple(
             Tile(
                 index=frame.index,
                 time=frame.time,
                 needed=truth is not None and any(span.holds(frame) for span in truth.spans),
                 core=tuple(core.get(frame, ())),
-                said=tuple(said.get((run, frame)) for run in range(len(answers))),
+                texts=tuple(texts.get((run, frame)) for run in range(len(answers))),
             )
             for frame in sorted(shown, key=lambda frame: frame.index)
         )
-        left_out = len(seen | {*core}) - len(tiles)
+        left_out = len(sampled | {*core}) - len(tiles)
         strips.append(
             Strip(source=visual.source, digest=digest, width=visual.width, height=visual.height, tiles=tiles, left_out=left_out)
         )
     return tuple(strips)
 
 
-def _spread(frames: list[Frame], most: int) -> list[Frame]:
-    """Take at most so many, evenly in time."""
-    ordered = sorted(frames, key=lambda frame: frame.index)
-    if len(ordered) <= most:
-        return ordered
-    return [ordered[int((number + 0.5) * len(ordered) / most)] for number in range(most)]
+def _evenly_in_time(frames: Iterable[Frame], count: int) -> list[Frame]:
+    return media.evenly_spaced(sorted(frames, key=lambda frame: frame.index), count)
 
 
 def _pictures(entries: Sequence[Entry], on_clip: Callable[[int, int], None]) -> tuple[Pictures, tuple[str, ...]]:
-    """Decode each frame that a filmstrip shows, once; and tell the sources that are gone, or no longer what they were."""
+    """Decode the frames of all filmstrips; also return the sources that are missing or changed."""
     sources, wanted = dict[str, str](), dict[str, set[int]]()
     for strip in (strip for entry in entries for strip in entry.strips):
         sources.setdefault(strip.digest, strip.source)
@@ -242,22 +304,24 @@ def _pictures(entries: Sequence[Entry], on_clip: Callable[[int, int], None]) -> 
 
     pictures, gone = Pictures(), []
     with ThreadPoolExecutor(os.cpu_count()) as threads:
-        for done, (digest, found) in enumerate(zip(wanted, threads.map(decode, wanted), strict=True), 1):
-            if found is None:
+        for done, (digest, urls) in enumerate(zip(wanted, threads.map(decode, wanted), strict=True), 1):
+            if urls is None:
                 gone.append(sources[digest])
             else:
-                pictures[digest] = found
+                pictures[digest] = urls
             on_clip(done, len(wanted))
     return pictures, tuple(gone)
 
 
-def _plot(runs: Sequence[Run]) -> Plot | None:
-    """Lay out accuracy against the cheapest true measure of cost that all runs have: operations, else visual tokens."""
-    for metric, name in (("tflops_all", "TFLOPs a question, all models"), ("visual_tokens", "visual tokens a question")):
-        costs = [run.metrics[metric] for run in runs]
-        if None not in costs:
-            known = tuple(cast(list[float], costs))
-            bounds = [cast(float, run.metrics[end]) for run in runs for end in ("accuracy_low", "accuracy_high")]
+def _plot(runs: Sequence[RunColumn]) -> Plot | None:
+    """Plot accuracy against TFLOPs, or against visual tokens if the TFLOPs of a run are unknown."""
+    bounds = [bound for run in runs for bound in (run.metrics.accuracy_low, run.metrics.accuracy_high)]
+    for costs, name in (
+        ([run.metrics.tflops_all for run in runs], "TFLOPs per question, all models"),
+        ([run.metrics.visual_tokens for run in runs], "visual tokens per question"),
+    ):
+        known = tuple(cost for cost in costs if cost is not None)
+        if len(known) == len(runs):
             return Plot(_axis(name, 0, max(known) or 1), _axis("accuracy", min(bounds), max(bounds)), known)
     return None
 

@@ -1,11 +1,11 @@
-// The sample browser. Text from the data becomes text nodes and never markup; entries are built when they are scrolled to.
+// The sample browser. Data is inserted as text nodes, never as markup. Entries are built when they scroll into view.
 "use strict";
 const { runs, entries, pictures } = JSON.parse(document.getElementById("data").textContent);
-const AT_ONCE = 10;
+const PAGE_SIZE = 10;
 const find = (id) => document.getElementById(id);
 const list = find("entries"), words = find("words"), task = find("task"), differ = find("differ");
 const marks = [...document.querySelectorAll("select.mark")];
-const SIGNS = { right: "✓", wrong: "✗", error: "!" };
+const SIGNS = { correct: "✓", wrong: "✗", error: "!" };
 const more = find("more");
 const below = new IntersectionObserver((seen) => {
   if (seen.at(-1).isIntersecting && drawn < found.length) drawMore();
@@ -29,12 +29,12 @@ function chip(run) {
 }
 
 const percent = (share) => (share === undefined ? "" : `${Math.round(100 * share)} %`);
-const sign = (reply) => make("span", reply.mark === "right" ? "good" : "bad", `${SIGNS[reply.mark]} ${reply.mark}`);
+const sign = (reply) => make("span", reply.mark === "correct" ? "good" : "bad", `${SIGNS[reply.mark]} ${reply.mark}`);
 
 function options(entry) {
   const chosen = (option) => entry.replies.flatMap((reply, run) => (reply && reply.text === option ? [chip(run)] : []));
   return make("ul", "options", ...entry.options.map((option) =>
-    make("li", option === entry.answer ? "right" : "", make("span", "", option), ...chosen(option))));
+    make("li", option === entry.answer ? "correct" : "", make("span", "", option), ...chosen(option))));
 }
 
 function picture(strip, tile) {
@@ -45,38 +45,38 @@ function picture(strip, tile) {
   return element;
 }
 
-// What was seen in a frame: once where the runs agree, else for each run.
-function said(tile) {
-  const told = tile.said.map((text, run) => ({ text, run })).filter(({ text }) => text);
-  const same = told.every(({ text }) => text === told[0].text);
-  const parts = same ? told.slice(0, 1).map(({ text }) => make("span", "", text))
-    : told.map(({ text, run }) => make("span", "", chip(run), ` ${text}`));
+// The texts of a frame: one if all runs agree, otherwise one per run.
+function caption(tile) {
+  const texts = tile.texts.map((text, run) => ({ text, run })).filter(({ text }) => text);
+  const same = texts.every(({ text }) => text === texts[0].text);
+  const parts = same ? texts.slice(0, 1).map(({ text }) => make("span", "", text))
+    : texts.map(({ text, run }) => make("span", "", chip(run), ` ${text}`));
   return [make("b", "number", `${tile.time.toFixed(2)} s`), ...parts];
 }
 
 function film(strip) {
-  const line = make("p", "said soft", strip.tiles.length ? "Point at a frame, or tap it, for its caption." : "");
+  const line = make("p", "caption soft", strip.tiles.length ? "Hover over or tap a frame to see its caption." : "");
   const tiles = strip.tiles.map((tile) => {
     const classes = `tile${tile.core.length ? " core" : ""}${tile.needed ? " needed" : ""}`;
     const element = make("button", classes, picture(strip, tile),
       make("span", "", make("time", "", `${tile.time.toFixed(1)} s`), ...(runs.length > 1 ? tile.core.map(chip) : [])));
     if (runs.length > 1 && tile.core.length) element.style.setProperty("--run", tile.core.length === 1 ? color(tile.core[0]) : "var(--ink)");
     element.type = "button";
-    element.setAttribute("aria-label", `${tile.time.toFixed(2)} s${tile.core.length ? ", core frame" : ""}: ${tile.said.find(Boolean) ?? ""}`);
-    for (const event of ["pointerenter", "focus"]) element.addEventListener(event, () => line.replaceChildren(...said(tile)));
+    element.setAttribute("aria-label", `${tile.time.toFixed(2)} s${tile.core.length ? ", core frame" : ""}: ${tile.texts.find(Boolean) ?? ""}`);
+    for (const event of ["pointerenter", "focus"]) element.addEventListener(event, () => line.replaceChildren(...caption(tile)));
     return element;
   });
-  const more = strip.left_out ? ` · ${strip.left_out} more frames were looked at` : "";
+  const more = strip.left_out ? ` · ${strip.left_out} more sampled frames` : "";
   return make("div", "film", make("p", "soft", strip.source.split("/").at(-1) + more), make("div", "tiles", ...tiles), line);
 }
 
 function verdict(scores) {
-  const told = Object.entries(scores).filter(([, score]) => typeof score === "number").map(([name, score]) => {
+  const items = Object.entries(scores).filter(([, score]) => typeof score === "number").map(([name, score]) => {
     const element = make("li", "", `${name} `, make("b", "", String(score)));
     element.title = scores.reasons?.[name] ?? "";
     return element;
   });
-  return make("ul", "verdict", ...told);
+  return make("ul", "verdict", ...items);
 }
 
 function named(name, kind, text) {
@@ -89,13 +89,13 @@ function reply(entry, one, run) {
   const element = make("section", "reply");
   element.style.setProperty("--run", color(run));
   if (!one) {
-    element.append(make("h4", "", chip(run), runs[run]), make("p", "soft", "was not asked this"));
+    element.append(make("h4", "", chip(run), runs[run]), make("p", "soft", "question not in this run"));
     return element;
   }
   const shown = one.choice ? `as ${one.choice}` : "";
-  const sure = one.confidence === undefined ? "" : `${percent(one.confidence)} sure`;
+  const confidence = one.confidence === undefined ? "" : `confidence ${percent(one.confidence)}`;
   element.append(
-    make("h4", "", chip(run), runs[run], sign(one), make("small", "number", [shown, sure].filter(Boolean).join(", "))));
+    make("h4", "", chip(run), runs[run], sign(one), make("small", "number", [shown, confidence].filter(Boolean).join(", "))));
   if (one.text) element.append(make("p", "answer", one.text));
   if (one.error) element.append(make("p", "bad", one.error));
   if (one.evidence) element.append(named("evidence", "evidence", one.evidence));
@@ -114,45 +114,45 @@ function draw(entry) {
   if (entry.options) element.append(options(entry));
   else if (entry.answer) element.append(named("reference", "reference", entry.answer));
   element.append(...entry.strips.map(film), make("div", "replies", ...entry.replies.map((one, run) => reply(entry, one, run))));
-  if (entry.evidence) element.append(named("true evidence", "reference", entry.evidence));
+  if (entry.evidence) element.append(named("reference evidence", "reference", entry.evidence));
   return element;
 }
 
 function text(entry) {
   const replies = entry.replies.flatMap((one) => (one ? [one.text, one.evidence, one.error, ...one.notes] : []));
-  const captions = entry.strips.flatMap((strip) => [strip.source, ...strip.tiles.flatMap((tile) => tile.said)]);
+  const captions = entry.strips.flatMap((strip) => [strip.source, ...strip.tiles.flatMap((tile) => tile.texts)]);
   return [entry.id, entry.task, entry.question, ...(entry.options ?? []), entry.answer, entry.evidence, ...replies, ...captions]
     .filter(Boolean).join("\n").toLowerCase();
 }
 
-function fits(entry, sought) {
+function matches(entry, query) {
   if (task?.value && entry.task !== task.value) return false;
   if (marks.some((select, run) => select.value && entry.replies[run]?.mark !== select.value)) return false;
-  if (differ?.checked && new Set(entry.replies.filter(Boolean).map((one) => one.mark === "right")).size < 2) return false;
-  return sought.every((word) => (entry.text ??= text(entry)).includes(word));
+  if (differ?.checked && new Set(entry.replies.filter(Boolean).map((one) => one.mark === "correct")).size < 2) return false;
+  return query.every((word) => (entry.text ??= text(entry)).includes(word));
 }
 
-// How many match, and how many of those each run has right.
+// Number of matching entries, and the accuracy of each run on them.
 function count() {
   const number = (value) => value.toLocaleString("en");
   const shares = found.length ? runs.flatMap((_, run) => {
     const asked = found.filter((entry) => entry.replies[run]);
-    return asked.length ? [" · ", chip(run), ` ${percent(asked.filter((entry) => entry.replies[run].mark === "right").length / asked.length)} right`] : [];
+    return asked.length ? [" · ", chip(run), ` ${percent(asked.filter((entry) => entry.replies[run].mark === "correct").length / asked.length)} correct`] : [];
   }) : [];
   find("count").replaceChildren(`${number(found.length)} of ${number(entries.length)} questions`, ...shares);
 }
 
 function drawMore() {
-  list.append(...found.slice(drawn, drawn + AT_ONCE).map(draw));
-  drawn = Math.min(drawn + AT_ONCE, found.length);
-  more.textContent = found.length ? (drawn < found.length ? "more below" : "these are all") : "No question matches.";
-  below.unobserve(more); // so that it is told anew whether the end is in sight
+  list.append(...found.slice(drawn, drawn + PAGE_SIZE).map(draw));
+  drawn = Math.min(drawn + PAGE_SIZE, found.length);
+  more.textContent = found.length ? (drawn < found.length ? "scroll for more" : "end of list") : "No matching questions.";
+  below.unobserve(more); // observing again reports whether the end is in view
   below.observe(more);
 }
 
 function filter() {
-  const sought = words.value.toLowerCase().split(/\s+/).filter(Boolean);
-  found = entries.filter((entry) => fits(entry, sought));
+  const query = words.value.toLowerCase().split(/\s+/).filter(Boolean);
+  found = entries.filter((entry) => matches(entry, query));
   drawn = 0;
   list.replaceChildren();
   count();

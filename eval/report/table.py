@@ -1,6 +1,6 @@
-"""Runs side by side: accuracy by task, what a judge says, what they cost, how far each is from the first, which way choices lean.
+"""Compare runs side by side: accuracy by task, judge scores, cost, paired differences, choice bias.
 
-`espresso eval report RUN...` prints it. Runs are compared on the questions that all of them were asked.
+`espresso eval report RUN...` prints the table. Runs are compared on the questions that they share.
 """
 
 from __future__ import annotations
@@ -12,12 +12,13 @@ from pathlib import Path
 from agents.judge import CRITERIA
 from espresso.errors import DataError
 from espresso.schema import TABLE_1, Record, Task, letter
-from eval.judge.results import columns, judging_in, verdicts_in
-from eval.log.run_folder import Configuration, run_in, samples_in
-from eval.metrics import Metrics, Sample, TaskAccuracy, by_task, metrics
+from eval.judge.results import criterion_scores, flat_scores, read_judge_config, read_verdicts
+from eval.log.run_folder import RunConfig, read_run, read_samples
+from eval.metrics import Metrics, TaskAccuracy, metrics, task_accuracies
+from eval.sample import Sample
 from eval.stats import difference
 
-SHOWN = (
+SHOWN_METRICS = (
     "frames",
     "visual_tokens",
     "tflops",
@@ -31,168 +32,204 @@ SHOWN = (
     "seconds",
     "errors",
 )
-"""The metrics of the table, in its order."""
+"""Metrics in the table, by their names in the JSON output, in order."""
 
 
-class Against(Record):
-    """How far a run's accuracy is from the first one's: paired difference, its 95 % interval, two-sided p."""
+class PairedDifference(Record):
+    """Difference in accuracy between two runs on the same questions."""
 
     difference: float
+    """Accuracy of the run minus that of the other one."""
+
     low: float
+    """Lower end of the 95 % interval, clustered by video."""
+
     high: float
+    """Upper end of the 95 % interval, clustered by video."""
+
     p: float
+    """Two-sided p-value."""
 
 
-class Lean(Record):
-    """Which way choices lean. picked, right: letter as shown -> share of the choices, and of the right answers.
+class ChoiceBias(Record):
+    """How often options are chosen by position and by length, compared with the correct answers."""
 
-    longest_picked, longest_right: share of the questions with one longest option where it was chosen, and where it is right.
-    """
+    chosen: dict[str, float]
+    """Letter as shown -> share of the choices."""
 
-    picked: dict[str, float]
-    right: dict[str, float]
-    longest_picked: float | None
-    longest_right: float | None
+    correct: dict[str, float]
+    """Letter as shown -> share of the correct answers."""
+
+    longest_chosen: float | None
+    """Share of the questions with one longest option in which it was chosen; None without any."""
+
+    longest_correct: float | None
+    """Share of the same questions in which the longest option is correct."""
 
 
-class Run(Record):
-    """One run among others. asked: how many questions it was asked in all; the rest tells of those that all were asked.
-
-    judge: whose verdicts lie in its folder. verdicts: their means, as in `eval.judge.results.Summary`, over what was scored in all of
-    the runs that were judged.
-    """
+class RunColumn(Record):
+    """A column of the table: a run, measured on the questions that all runs share."""
 
     name: str
+    """Name of the run's folder, or its path if several folders have this name."""
+
     asked: int
-    configuration: Configuration
+    """Number of questions of the run, shared or not."""
+
+    configuration: RunConfig
+    """Configuration of the run."""
+
     metrics: Metrics
+    """Metrics on the shared questions."""
+
     tasks: tuple[TaskAccuracy, ...]
-    lean: Lean
-    against: Against | None
+    """Accuracy by task on the shared questions."""
+
+    choice_bias: ChoiceBias
+    """Choices by position and length."""
+
+    against: PairedDifference | None
+    """Difference from the first run; None for the first run."""
+
     judge: str | None
-    verdicts: Metrics
+    """Name of the judge that scored the run, if any."""
+
+    verdicts: dict[str, float]
+    """Judge scores (`eval.judge.results.JudgeMetrics`) on the answers scored in all judged runs."""
 
 
-def compare(folders: Sequence[Path]) -> list[Run]:
-    """Read the runs' folders. Raises DataError for one that is none, and where no question was asked in all of them."""
-    records = [run_in(folder) for folder in folders]
-    asked = [{sample.id: sample for sample in samples_in(folder)} for folder in folders]
-    shared = [name for name in asked[0] if all(name in samples for samples in asked)]
+def compare(folders: Sequence[Path]) -> list[RunColumn]:
+    """Read runs and measure them on the questions that they share.
+
+    Args:
+        folders: the runs' folders; the others are compared with the first.
+
+    Raises:
+        DataError: a folder is not a run, or the runs share no question.
+    """
+    headers = [read_run(folder) for folder in folders]
+    by_id = [{sample.id: sample for sample in read_samples(folder)} for folder in folders]
+    shared = [name for name in by_id[0] if all(name in samples for samples in by_id)]
     if not shared:
-        raise DataError(
-            f"{' and '.join(map(str, folders))}: no question was asked in all of them. Give runs of the same questions."
-        )
-    judged = [verdicts_in(folder) for folder in folders]
+        raise DataError(f"{' and '.join(map(str, folders))}: the runs share no question. Give runs of the same questions.")
+    judged = [read_verdicts(folder) for folder in folders]
     scored = [name for name in shared if all(name in verdicts for verdicts in judged if verdicts)]
     names = [folder.name for folder in folders]
-    first = [asked[0][name] for name in shared]
-    found = []
-    for place, (folder, record, samples) in enumerate(zip(folders, records, asked, strict=True)):
-        here = [samples[name] for name in shared]
-        judging, verdicts = judging_in(folder), judged[place]
-        found.append(
-            Run(
+    first = [by_id[0][name] for name in shared]
+    columns = []
+    for position, (folder, header, samples) in enumerate(zip(folders, headers, by_id, strict=True)):
+        ours = [samples[name] for name in shared]
+        judge_config, verdicts = read_judge_config(folder), judged[position]
+        columns.append(
+            RunColumn(
                 name=folder.name if names.count(folder.name) == 1 else str(folder),
                 asked=len(samples),
-                configuration=record.configuration,
-                metrics=metrics(here),
-                tasks=tuple(by_task(here)),
-                lean=_lean(here),
-                against=against(here, first) if place else None,
-                judge=judging.judge if judging else None,
-                verdicts=columns([(samples[name], verdicts[name]) for name in scored if verdicts]),
+                configuration=header.configuration,
+                metrics=metrics(ours),
+                tasks=tuple(task_accuracies(ours)),
+                choice_bias=_choice_bias(ours),
+                against=paired_difference(ours, first) if position else None,
+                judge=judge_config.judge if judge_config else None,
+                verdicts=flat_scores(criterion_scores([(samples[name], verdicts[name]) for name in scored if verdicts])),
             )
         )
-    return found
+    return columns
 
 
-def against(here: Sequence[Sample], first: Sequence[Sample]) -> Against:
-    """How far the accuracy of samples is from that of the first ones: both of the same questions, in the same order."""
-    right = [[sample.scores.correct for sample in samples] for samples in (here, first)]
-    mean, low, high, p = difference(right[0], right[1], [sample.question.visuals for sample in here])
-    return Against(difference=mean, low=low, high=high, p=p)
+def paired_difference(ours: Sequence[Sample], theirs: Sequence[Sample]) -> PairedDifference:
+    """Compare the accuracy of two runs on the same questions, given in the same order."""
+    correct = [[sample.scores.correct for sample in samples] for samples in (ours, theirs)]
+    mean, low, high, p = difference(correct[0], correct[1], [sample.question.visuals for sample in ours])
+    return PairedDifference(difference=mean, low=low, high=high, p=p)
 
 
-def _lean(samples: Sequence[Sample]) -> Lean:
-    """Count choices by the place they were shown at, and by length."""
-    picked, right = Counter[str](), Counter[str]()
+def _choice_bias(samples: Sequence[Sample]) -> ChoiceBias:
+    """Count choices by position as shown, and by length."""
+    chosen, correct = Counter[str](), Counter[str]()
     longest: list[tuple[bool, bool]] = []
     for sample in samples:
         question, answer = sample.question, sample.answer
         if not question.options or not answer or not answer.choice or question.answer is None:
             continue
-        picked[answer.choice] += 1
-        right[letter(sample.order.index(question.options.index(question.answer)))] += 1
+        chosen[answer.choice] += 1
+        correct[letter(sample.order.index(question.options.index(question.answer)))] += 1
         lengths = sorted(map(len, question.options))
         if lengths[-1] > lengths[-2]:
             longest.append((len(answer.text) == lengths[-1], len(question.answer) == lengths[-1]))
     letters = [letter(number) for number in range(max((len(sample.order) for sample in samples), default=0))]
-    return Lean(
-        picked={each: picked[each] / picked.total() for each in letters if picked},
-        right={each: right[each] / right.total() for each in letters if right},
-        longest_picked=sum(one for one, _ in longest) / len(longest) if longest else None,
-        longest_right=sum(one for _, one in longest) / len(longest) if longest else None,
+    return ChoiceBias(
+        chosen={each: chosen[each] / chosen.total() for each in letters if chosen},
+        correct={each: correct[each] / correct.total() for each in letters if correct},
+        longest_chosen=sum(one for one, _ in longest) / len(longest) if longest else None,
+        longest_correct=sum(one for _, one in longest) / len(longest) if longest else None,
     )
 
 
-def rows(runs: Sequence[Run]) -> list[tuple[str, list[str]]]:
-    """Lay the table out: what a row tells, and a cell for each run."""
-    told = [("questions", [f"{run.metrics['n']} of {run.asked}" for run in runs])]
-    told.append(("accuracy", [_share(run.metrics["accuracy"]) for run in runs]))
-    told.append(("95 % interval", [_between(run.metrics["accuracy_low"], run.metrics["accuracy_high"]) for run in runs]))
-    if any(run.against for run in runs):
-        told.append(("above the first", [f"{100 * run.against.difference:+.1f}" if run.against else "" for run in runs]))
-        told.append(("95 % interval", [_points(run.against) for run in runs]))
-        told.append(("p", [f"{run.against.p:.2g}" if run.against else "" for run in runs]))
-    for task in runs[0].tasks:
-        cells = [next(each for each in run.tasks if each.task == task.task) for run in runs]
-        told.append(
+def table_rows(columns: Sequence[RunColumn]) -> list[tuple[str, list[str]]]:
+    """Return the rows of the table: a label, and a cell for each run."""
+    rows = [("questions", [f"{run.metrics.n} of {run.asked}" for run in columns])]
+    rows.append(("accuracy", [_percent(run.metrics.accuracy) for run in columns]))
+    rows.append(("95 % interval", [_interval(run.metrics.accuracy_low, run.metrics.accuracy_high) for run in columns]))
+    if any(run.against for run in columns):
+        rows.append(
+            ("difference to first run", [f"{100 * run.against.difference:+.1f}" if run.against else "" for run in columns])
+        )
+        rows.append(("95 % interval", [_points(run.against) for run in columns]))
+        rows.append(("p", [f"{run.against.p:.2g}" if run.against else "" for run in columns]))
+    for task in columns[0].tasks:
+        cells = [next(each for each in run.tasks if each.task == task.task) for run in columns]
+        rows.append(
             (f"{task.task} ({task.n})", [_percents(cell.accuracy, cell.accuracy_low, cell.accuracy_high) for cell in cells])
         )
-    if any(run.verdicts for run in runs):
-        told.append(("judge", [run.judge or "" for run in runs]))
-        told += [(f"{name}, 0 to 100", [_judged(run.verdicts, name) for run in runs]) for name in CRITERIA]
-    for name in SHOWN:
-        values = [run.metrics[name] for run in runs]
-        if any(value is not None for value in values):
-            told.append((name, ["" if value is None else f"{value:.3g}" for value in values]))
-    told.append(("chosen, as shown", [_letters(run.lean.picked) for run in runs]))
-    told.append(("right, as shown", [_letters(run.lean.right) for run in runs]))
-    if any(run.lean.longest_picked is not None for run in runs):
-        told.append(
-            ("longest chosen / right", [f"{_share(run.lean.longest_picked)} / {_share(run.lean.longest_right)}" for run in runs])
-        )
-    return told
+    if any(run.verdicts for run in columns):
+        rows.append(("judge", [run.judge or "" for run in columns]))
+        rows += [(f"{name}, 0 to 100", [_score(run.verdicts, name) for run in columns]) for name in CRITERIA]
+    values = [run.metrics.model_dump() for run in columns]
+    for name in SHOWN_METRICS:
+        if any(each[name] is not None for each in values):
+            rows.append((name, ["" if each[name] is None else f"{each[name]:.3g}" for each in values]))
+    rows.append(("chosen, by letter", [_letters(run.choice_bias.chosen) for run in columns]))
+    rows.append(("correct, by letter", [_letters(run.choice_bias.correct) for run in columns]))
+    if any(run.choice_bias.longest_chosen is not None for run in columns):
+        longest = [(run.choice_bias.longest_chosen, run.choice_bias.longest_correct) for run in columns]
+        rows.append(("longest chosen / correct", [f"{_percent(chosen)} / {_percent(correct)}" for chosen, correct in longest]))
+    return rows
 
 
 def paper_row(numbers: Metrics, tasks: Sequence[TaskAccuracy]) -> dict[str, str]:
-    """A run as a row of VideoEspresso's Table 1: head -> cell, tasks in its order; empty where they are another benchmark's.
+    """Return a run as a row of VideoEspresso's Table 1.
 
-    TFLOPs are the reasoner's, as there; accuracies in percent.
+    Args:
+        numbers: metrics of the run. TFLOPs are those of the reasoner, as in the paper.
+        tasks: accuracy by task.
+
+    Returns:
+        Column head -> cell, with the tasks in the paper's order and accuracies in percent. Empty
+        for a benchmark with other tasks.
     """
-    found = {row.task: row.accuracy for row in tasks if isinstance(row.task, Task)}
-    if not found:
+    accuracies = {row.task: row.accuracy for row in tasks if isinstance(row.task, Task)}
+    if not accuracies:
         return {}
-    ends = {"#Frames": numbers["frames"], "TFLOPs": numbers["tflops"]}
-    shares = {task.abbreviation: found.get(task) for task in TABLE_1} | {"Avg.": numbers["accuracy"]}
-    return {head: "-" if value is None else f"{value:.3g}" for head, value in ends.items()} | {
+    costs = {"#Frames": numbers.frames, "TFLOPs": numbers.tflops}
+    shares = {task.abbreviation: accuracies.get(task) for task in TABLE_1} | {"Avg.": numbers.accuracy}
+    return {head: "-" if value is None else f"{value:.3g}" for head, value in costs.items()} | {
         head: "-" if share is None else f"{100 * share:.2f}" for head, share in shares.items()
     }
 
 
-def markdown(runs: Sequence[Run]) -> str:
-    """Write the table in Markdown, with that of the paper where it has one."""
-    head = [f"| | {' | '.join(run.name for run in runs)} |", f"|---|{'---:|' * len(runs)}"]
-    lines = [*head, *(f"| {name} | {' | '.join(cells)} |" for name, cells in rows(runs))]
-    papers = {run.name: row for run in runs if (row := paper_row(run.metrics, run.tasks))}
-    if papers:
-        heads = list(next(iter(papers.values())))
+def markdown(columns: Sequence[RunColumn]) -> str:
+    """Return the table in Markdown; for the paper's tasks, add rows of VideoEspresso's Table 1."""
+    head = [f"| | {' | '.join(run.name for run in columns)} |", f"|---|{'---:|' * len(columns)}"]
+    lines = [*head, *(f"| {name} | {' | '.join(cells)} |" for name, cells in table_rows(columns))]
+    paper_rows = {run.name: row for run in columns if (row := paper_row(run.metrics, run.tasks))}
+    if paper_rows:
+        heads = list(next(iter(paper_rows.values())))
         lines += ["", f"| Table 1 | {' | '.join(heads)} |", f"|---|{'---:|' * len(heads)}"]
-        lines += [f"| {name} | {' | '.join(row.values())} |" for name, row in papers.items()]
+        lines += [f"| {name} | {' | '.join(row.values())} |" for name, row in paper_rows.items()]
     return "\n".join(lines)
 
 
-def _share(value: float | None) -> str:
+def _percent(value: float | None) -> str:
     return "" if value is None else f"{value:.1%}"
 
 
@@ -200,15 +237,15 @@ def _percents(share: float, low: float, high: float) -> str:
     return f"{share:.0%} ({100 * low:.0f} to {100 * high:.0f})"
 
 
-def _between(low: float | None, high: float | None) -> str:
-    return f"{_share(low)} to {_share(high)}"
+def _interval(low: float | None, high: float | None) -> str:
+    return f"{_percent(low)} to {_percent(high)}"
 
 
-def _points(against: Against | None) -> str:
+def _points(against: PairedDifference | None) -> str:
     return f"{100 * against.low:+.1f} to {100 * against.high:+.1f}" if against else ""
 
 
-def _judged(verdicts: Metrics, name: str) -> str:
+def _score(verdicts: dict[str, float], name: str) -> str:
     return f"{verdicts[name]:.1f} ({verdicts[f'{name}_low']:.0f} to {verdicts[f'{name}_high']:.0f})" if verdicts else ""
 
 

@@ -7,10 +7,11 @@ from dataclasses import dataclass, field
 import numpy as np
 import pytest
 
+from agents.session import Session
 from espresso import profiles
 from espresso.datasets import world
 from espresso.models import Completion, Roles, TokenCount
-from espresso.models.embedder import embedding
+from espresso.models.embedder import make_embedder
 
 LIMIT = 6
 
@@ -52,7 +53,10 @@ class Double:
         visual = 16 * sum(message.pictures for message in messages)
         return TokenCount(visual + len(_text(messages).split()), visual)
 
-    async def aclose(self):
+    async def disconnect(self):
+        pass
+
+    def close(self):
         pass
 
 
@@ -84,6 +88,12 @@ def roles(questions, tmp_path):
     return Roles(
         captioner=Double("a red square", name=f"captioner {tmp_path}"),
         selector=Double('{"frames": [2, 3]}'),
-        embedder=embedding(profiles.load("tiny").embedder),
+        embedder=make_embedder(profiles.load("tiny").embedder),
         reasoner=Double("2.0s: nothing of that kind.", knows={question.text: question.answer for question in questions}),
     )
+
+
+@pytest.fixture
+def session(roles):
+    with Session("tiny", roles=roles) as opened:
+        yield opened

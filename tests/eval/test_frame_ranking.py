@@ -5,12 +5,12 @@ import asyncio
 import numpy as np
 import pytest
 
-from agents.answer.context import Run
+from agents.answer.context import AnswerContext
 from espresso import media
 from espresso.errors import DataError
 from espresso.models import Completion
 from espresso.schema import Caption, Frame
-from eval.frame_ranking import GAIN, ranked
+from eval.frame_ranking import MIN_GAIN, rank_frames
 from tests.eval.conftest import Double
 
 
@@ -34,7 +34,7 @@ class Looker(Double):
 
 
 @pytest.fixture
-def rank(questions, roles):
+def rank(questions, roles, session):
     """Rank the first question's frames, captioned as if each showed something else unless said otherwise."""
     question = questions[0]
     clip = media.open(question.visuals[0])
@@ -44,8 +44,9 @@ def rank(questions, roles):
         roles.reasoner = Looker({frames[place].time: gain for place, gain in needs.items()})
         roles.reasoner.answer = question.answer
         captions = [Caption(frame=frame, text=text) for frame, text in zip(frames, texts or "abcdefghi", strict=True)]
-        asked = question.asked().model_copy(update={"options": options})
-        found = asyncio.run(ranked(asked, question.answer, captions, Run("tiny", roles=roles, clips=[clip])))
+        asked = question.without_truth().model_copy(update={"options": options})
+        context = AnswerContext(session=session, visuals=[clip])
+        found = asyncio.run(rank_frames(asked, question.answer, captions, context))
         return [frames.index(frame) for frame in found]
 
     return rank
@@ -58,7 +59,7 @@ def test_the_frames_that_help_are_found_and_no_others(rank):
 
 
 def test_a_frame_that_gains_too_little_is_left_out(rank):
-    assert rank({2: 1.0, 7: GAIN / 2}) == [2]
+    assert rank({2: 1.0, 7: MIN_GAIN / 2}) == [2]
 
 
 def test_of_neighbours_with_one_caption_the_middle_one_is_tried(rank):

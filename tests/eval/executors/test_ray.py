@@ -1,4 +1,4 @@
-"""The engine `ray` on two real workers of this machine; their models stand behind a small OpenAI-compatible server."""
+"""The executor `ray` on two real workers of this machine; their models stand behind a small OpenAI-compatible server."""
 
 import asyncio
 import os
@@ -16,16 +16,16 @@ from espresso import profiles
 from espresso.errors import DataError, ModelError, ServerDownError
 from espresso.profiles import LocalRole
 from espresso.schema import Question
-from eval.log.run_folder import samples_in
-from eval.metrics import Sample
+from eval.log.run_folder import read_samples
 from eval.run import run
-from tests.edges import served
+from eval.sample import Sample
 from tests.espresso.cli.conftest import Handler, write_profile
+from tests.http_server import http_server
 
 ray = pytest.importorskip("ray")
 from ray.exceptions import RayError  # noqa: E402
 
-from eval.executors.ray import RESTARTS, cluster, hand_out  # noqa: E402 - needs Ray
+from eval.executors.ray import MAX_RESTARTS, cluster, distribute  # noqa: E402 - needs Ray
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="Ray's support of Windows is experimental")
 ASKED = 12
@@ -41,7 +41,7 @@ class Fickle(Handler):
 
 @pytest.fixture(scope="module")
 def server():
-    with served(Fickle) as server:
+    with http_server(Fickle) as server:
         yield server.url
 
 
@@ -65,7 +65,7 @@ def workers():
 
 def told(summary):
     """Everything of the samples but what measures time."""
-    rows = [(each.id, each.error, each.order, each.scores, each.answer.text) for each in samples_in(Path(summary.folder))]
+    rows = [(each.id, each.error, each.order, each.scores, each.answer.text) for each in read_samples(Path(summary.folder))]
     return sorted(rows, key=lambda row: row[0])
 
 
@@ -78,11 +78,13 @@ def test_a_worker_is_killed_and_every_question_is_answered_once_as_without_ray(p
             killed.append(workers()[0])
             killed[0].kill()
 
-    there = run("world", limit=ASKED, profile=profile, strategy="blind", engine="ray", out=tmp_path / "ray", on_progress=kill_one)
+    there = run(
+        "world", limit=ASKED, profile=profile, strategy="blind", executor="ray", out=tmp_path / "ray", on_progress=kill_one
+    )
     assert killed
     assert told(there) == told(here)
-    assert len(set(each.answer.choice for each in samples_in(Path(there.folder)))) > 1
-    assert there.metrics | {"seconds": 0} == here.metrics | {"seconds": 0}
+    assert len(set(each.answer.choice for each in read_samples(Path(there.folder)))) > 1
+    assert there.metrics.model_copy(update={"seconds": 0}) == here.metrics.model_copy(update={"seconds": 0})
 
 
 def test_a_run_that_one_engine_began_the_other_goes_on_with(profile, tmp_path):
@@ -95,14 +97,14 @@ def test_a_run_that_one_engine_began_the_other_goes_on_with(profile, tmp_path):
 
     folder = tmp_path / "run"
     with pytest.raises(Enough):
-        run("world", limit=ASKED, strategy="blind", profile=profile, engine="ray", out=folder, on_progress=stop)
-    assert len(samples_in(folder)) >= 4  # what came at the same moment is kept too
+        run("world", limit=ASKED, strategy="blind", profile=profile, executor="ray", out=folder, on_progress=stop)
+    assert len(read_samples(folder)) >= 4  # what came at the same moment is kept too
     kept = folder / "samples.jsonl"
     kept.write_text("".join(kept.read_text().splitlines(keepends=True)[:4]))
-    before = samples_in(folder)
+    before = read_samples(folder)
     summary = run("world", limit=ASKED, strategy="blind", profile=profile, out=folder)
-    assert samples_in(folder)[:4] == before
-    assert summary.metrics["n"] == ASKED
+    assert read_samples(folder)[:4] == before
+    assert summary.metrics.n == ASKED
 
 
 def test_the_worlds_clips_are_made_where_a_worker_finds_none(profile, tmp_path, monkeypatch):
@@ -112,21 +114,21 @@ def test_the_worlds_clips_are_made_where_a_worker_finds_none(profile, tmp_path, 
         if progress.doing == "answering" and not progress.done:
             shutil.rmtree(tmp_path / "cache" / "world")
 
-    summary = run("world", limit=3, strategy="blind", profile=profile, engine="ray", on_progress=lose_them)
-    assert (summary.metrics["n"], summary.metrics["errors"]) == (3, 0)
+    summary = run("world", limit=3, strategy="blind", profile=profile, executor="ray", on_progress=lose_them)
+    assert (summary.metrics.n, summary.metrics.errors) == (3, 0)
 
 
 def test_where_a_workers_server_is_gone_the_run_stops_and_keeps_its_answers(tmp_path):
     dead = write_profile(tmp_path / "dead.toml", "http://127.0.0.1:9/v1")
-    with pytest.raises(ServerDownError, match=r"no server answers there for reasoner.*0 of 3 answers are kept"):
-        run("world", limit=3, strategy="blind", profile=dead, engine="ray", out=tmp_path / "dead")
+    with pytest.raises(ServerDownError, match=r"could not connect to the server of reasoner.*0 of 3 answers are kept"):
+        run("world", limit=3, strategy="blind", profile=dead, executor="ray", out=tmp_path / "dead")
 
 
 def test_a_model_that_a_worker_does_not_have_is_told_as_ever(profile, tmp_path):
     here = profiles.load(profile)
     lost = LocalRole(backend="transformers", model=str(tmp_path / "none"))
-    with pytest.raises(ModelError, match=f"^{tmp_path}/none: no model there"):
-        run("world", limit=3, strategy="blind", profile=here.model_copy(update={"reasoner": lost}), engine="ray", out=Path("r"))
+    with pytest.raises(ModelError, match=f"^{tmp_path}/none has no config.json"):
+        run("world", limit=3, strategy="blind", profile=here.model_copy(update={"reasoner": lost}), executor="ray", out=Path("r"))
 
 
 def clip_of(name):
@@ -141,17 +143,18 @@ async def test_a_clip_that_kills_every_worker_is_an_error_and_the_others_are_ans
         async def ready(self):
             pass
 
-        async def ask(self, clip):
+        async def run(self, clip):
             if clip[0].id == "deadly":
                 os._exit(1)
             return [Sample(id=question.id, question=question, order=()) for question in clip]
 
-    workers = [ray.remote(Mortal).options(max_restarts=RESTARTS).remote() for _ in range(2)]
+    workers = [ray.remote(Mortal).options(max_restarts=MAX_RESTARTS).remote() for _ in range(2)]
     names, kept = ["one", "deadly", "two", "three", "four"], []
-    await hand_out(list(map(clip_of, names)), workers, kept.append)
+    await distribute(list(map(clip_of, names)), workers, kept.append)
     assert sorted(sample.id for sample in kept) == sorted(names)
     assert {sample.id: sample.error for sample in kept if sample.error} == {
-        "deadly": "a worker died 2 times with this clip alone. Run the same again, with fewer workers where memory is short."
+        "deadly": "a worker died 2 times while it ran only this clip. "
+        "Run the same command again, with fewer workers if memory is short."
     }
 
 
@@ -169,14 +172,14 @@ def played(turns):
         return [Sample(id=question.id, question=question, order=()) for question in clip]
 
     begun = SimpleNamespace(options=lambda **_: SimpleNamespace(remote=ready))
-    return [SimpleNamespace(ask=SimpleNamespace(remote=ask), ready=begun)] * 2
+    return [SimpleNamespace(run=SimpleNamespace(remote=ask), ready=begun)] * 2
 
 
 @pytest.mark.parametrize("turns", [0, 1, 2, 3])
 async def test_giving_a_clip_up_last_of_all_ends_the_run(turns):
     kept = []
     async with asyncio.timeout(30):
-        await hand_out(list(map(clip_of, ["one", "deadly", "two"])), played(turns), kept.append)
+        await distribute(list(map(clip_of, ["one", "deadly", "two"])), played(turns), kept.append)
     assert sorted(sample.id for sample in kept) == ["deadly", "one", "two"]
 
 
@@ -192,20 +195,20 @@ async def test_a_disk_that_is_full_ends_the_run_wherever_it_is(turns, place):
 
     async with asyncio.timeout(30):
         with pytest.raises(ExceptionGroup, check=lambda group: "no space" in str(group.exceptions[0])):
-            await hand_out(list(map(clip_of, ["one", "two", "three"])), played(turns), keep)
+            await distribute(list(map(clip_of, ["one", "two", "three"])), played(turns), keep)
 
 
 def test_no_cluster_is_one_sentence(profile):
-    with pytest.raises(ModelError, match=r"^127.0.0.1:9: no Ray cluster lets us in there .*refused"):
-        run("world", limit=1, profile=profile, engine="ray", address="127.0.0.1:9")
+    with pytest.raises(ModelError, match=r"^127.0.0.1:9: could not connect to a Ray cluster .*refused"):
+        run("world", limit=1, profile=profile, executor="ray", address="127.0.0.1:9")
 
 
 @pytest.mark.parametrize(
     ("wish", "sentence"),
     [
-        ({"engine": "spark"}, "no engine is called 'spark'"),
-        ({"workers": 2}, "are for --engine ray"),
-        ({"engine": "ray", "workers": 0}, "too few"),
+        ({"executor": "spark"}, "unknown engine 'spark'"),
+        ({"workers": 2}, "need --engine ray"),
+        ({"executor": "ray", "workers": 0}, "too few"),
     ],
 )
 def test_what_no_engine_can_do_is_one_sentence(wish, sentence):

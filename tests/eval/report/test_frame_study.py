@@ -1,4 +1,4 @@
-"""The selector study: every way of coming by frames over real clips, the models doubled."""
+"""The frame study on clips of the world, with doubles for the models."""
 
 import json
 from pathlib import Path
@@ -12,25 +12,22 @@ LIMIT = 4
 
 
 @pytest.fixture
-def study(roles):
-    return lambda **wishes: selector_study(
-        names=["tiny"], limit=LIMIT, out=Path("study"), **{"counts": (2, 8), "roles": roles} | wishes
-    )
+def study(session):
+    return lambda counts=(2, 8): selector_study(names=["tiny"], limit=LIMIT, out=Path("study"), counts=counts, session=session)
 
 
-def test_every_way_is_asked_the_same_questions_and_held_beside_the_most_uniform_frames(study):
-    found = {row.sample: row for row in study()}
-    assert list(found) == ["uniform-2", "uniform-8", "random-2", "random-8", "selector", "oracle"]
-    assert found["uniform-8"].against is None
-    assert (
-        found["uniform-2"].against.difference == found["uniform-2"].metrics["accuracy"] - found["uniform-8"].metrics["accuracy"]
-    )
-    assert [found[name].metrics["frames"] for name in ("uniform-2", "random-8")] == [2, 8]
-    assert found["oracle"].metrics["core_precision"] == found["oracle"].metrics["core_recall"] == 1
-    assert {row.metrics["n"] for row in found.values()} == {LIMIT}
+def test_every_strategy_is_compared_with_the_most_uniform_frames(study):
+    rows = {row.sample: row for row in study()}
+    assert list(rows) == ["uniform-2", "uniform-8", "random-2", "random-8", "selector", "oracle"]
+    assert rows["uniform-8"].against is None
+    difference = rows["uniform-2"].metrics.accuracy - rows["uniform-8"].metrics.accuracy
+    assert rows["uniform-2"].against.difference == difference
+    assert [rows[name].metrics.frames for name in ("uniform-2", "random-8")] == [2, 8]
+    assert rows["oracle"].metrics.core_precision == rows["oracle"].metrics.core_recall == 1
+    assert {row.metrics.n for row in rows.values()} == {LIMIT}
 
 
-def test_table_records_and_plot_are_left_and_nothing_is_asked_twice(study, roles):
+def test_results_are_written_and_a_repeated_study_asks_nothing(study, roles):
     before = study()
     asked = len(roles.reasoner.asked)
     assert study() == before
@@ -43,6 +40,6 @@ def test_table_records_and_plot_are_left_and_nothing_is_asked_twice(study, roles
     assert Path("study/study.png").stat().st_size > 1000
 
 
-def test_a_number_of_no_frames_is_refused(study):
-    with pytest.raises(DataError, match="numbers of frames of 1 or more"):
+def test_zero_frames_are_rejected(study):
+    with pytest.raises(DataError, match="must be 1 or more"):
         study(counts=(0,))

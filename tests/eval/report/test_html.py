@@ -1,7 +1,8 @@
-"""The page about runs, looked at in a real browser: it opens, is filtered, shows what was seen, and runs nothing that is data."""
+"""The HTML page about runs in Chromium: content, filters, filmstrips and escaping."""
 
 import json
 import shutil
+from decimal import ROUND_HALF_UP, Decimal
 
 import pytest
 from selenium import webdriver
@@ -14,9 +15,9 @@ from typer.testing import CliRunner
 from espresso.cli import app
 from espresso.errors import DataError
 from espresso.schema import Verdict
-from eval.log.run_folder import samples_in
-from eval.report.table import compare
+from eval.log.run_folder import read_samples
 from eval.report import html as page
+from eval.report.table import compare
 from eval.run import run
 
 LIMIT = 6
@@ -33,7 +34,7 @@ LOGS = {"browser": "ALL", "performance": "ALL"}
 @pytest.fixture(scope="module")
 def chromium(tmp_path_factory):
     if not (shutil.which("chromium") and shutil.which("chromedriver")):
-        pytest.skip("the page is looked at in Chromium, and there is no chromium with its chromedriver here")
+        pytest.skip("needs chromium and chromedriver")
     options = webdriver.ChromeOptions()
     for flag in (*FLAGS.split(), f"--user-data-dir={tmp_path_factory.mktemp('profile')}"):
         options.add_argument(flag)
@@ -45,22 +46,22 @@ def chromium(tmp_path_factory):
 
 
 @pytest.fixture
-def runs(roles, tmp_path):
-    """The first run is right throughout, the second where it knows the answer: in half of the questions, if not by luck."""
-    run("world", limit=LIMIT, roles=roles, out=tmp_path / "right")
+def runs(session, roles, tmp_path):
+    """The first run is always correct; the second knows the answer to half of the questions."""
+    run("world", limit=LIMIT, session=session, out=tmp_path / "correct")
     roles.reasoner.knows = dict([*roles.reasoner.knows.items()][::2])
-    run("world", limit=LIMIT, roles=roles, out=tmp_path / "half")
-    return [tmp_path / "right", tmp_path / "half"]
+    run("world", limit=LIMIT, session=session, out=tmp_path / "half")
+    return [tmp_path / "correct", tmp_path / "half"]
 
 
 @pytest.fixture
 def opened(chromium, tmp_path):
-    """Write a page, open it, and give the browser; after the test nothing may have gone wrong or been asked of anyone."""
+    """Write and open pages. After the test, check for errors and network requests."""
 
-    def open_page(folders, **wishes):
+    def open_page(folders, **kwargs):
         for kind in LOGS:
             chromium.get_log(kind)
-        page.write(tmp_path / "page.html", folders, **wishes)
+        page.write(tmp_path / "page.html", folders, **kwargs)
         chromium.get((tmp_path / "page.html").as_uri())
         return chromium
 
@@ -72,8 +73,8 @@ def opened(chromium, tmp_path):
 
 
 def changed(folder, number, **updates):
-    """Change a line of a run's samples."""
-    samples = samples_in(folder)
+    """Change a sample of a run."""
+    samples = read_samples(folder)
     samples[number] = samples[number].model_copy(update=updates)
     (folder / "samples.jsonl").write_text("".join(sample.model_dump_json() + "\n" for sample in samples))
 
@@ -82,19 +83,19 @@ def shown(browser):
     return [entry.text for entry in browser.find_elements(By.CSS_SELECTOR, ".entry code")]
 
 
-def test_the_page_opens_with_every_sample_and_says_how_the_runs_did(opened, runs):
+def test_page_shows_all_samples_and_the_accuracy_of_each_run(opened, runs):
     browser = opened(runs)
-    assert sorted(shown(browser)) == sorted(sample.id for sample in samples_in(runs[0]))
+    assert sorted(shown(browser)) == sorted(sample.id for sample in read_samples(runs[0]))
     cards = [card.text for card in browser.find_elements(By.CLASS_NAME, "run")]
     assert "100.0 %" in cards[0]
-    assert "points against" in cards[1]
+    assert "points compared with" in cards[1]
     assert (
         len(browser.find_elements(By.CSS_SELECTOR, ".task.all .bar")) == len(browser.find_elements(By.CLASS_NAME, "point")) == 2
     )
 
 
-def test_samples_are_filtered_by_what_each_run_made_of_them(opened, runs):
-    samples = {sample.id: sample for sample in samples_in(runs[1])}
+def test_samples_are_filtered_by_outcome(opened, runs):
+    samples = {sample.id: sample for sample in read_samples(runs[1])}
     browser = opened(runs)
     marks = browser.find_elements(By.CSS_SELECTOR, "select.mark")
 
@@ -104,7 +105,7 @@ def test_samples_are_filtered_by_what_each_run_made_of_them(opened, runs):
     assert f"{len(wrong)} of {LIMIT} questions" in browser.find_element(By.ID, "count").text
     Select(marks[0]).select_by_visible_text("wrong")
     assert shown(browser) == []
-    assert browser.find_element(By.ID, "more").text == "No question matches."
+    assert browser.find_element(By.ID, "more").text == "No matching questions."
 
     browser.refresh()
     browser.find_element(By.ID, "differ").click()
@@ -112,15 +113,15 @@ def test_samples_are_filtered_by_what_each_run_made_of_them(opened, runs):
 
 
 def test_samples_are_filtered_by_task(opened, runs):
-    samples = {sample.id: sample for sample in samples_in(runs[0])}
+    samples = {sample.id: sample for sample in read_samples(runs[0])}
     browser = opened(runs)
     task = next(iter(samples.values())).question.task
     Select(browser.find_element(By.ID, "task")).select_by_visible_text(task)
     assert set(shown(browser)) == {name for name, sample in samples.items() if sample.question.task == task}
 
 
-def test_samples_are_searched_for_words_without_a_mouse(opened, runs):
-    name = samples_in(runs[0])[0].id
+def test_search_works_with_the_keyboard(opened, runs):
+    name = read_samples(runs[0])[0].id
     browser = opened(runs)
     browser.find_element(By.TAG_NAME, "body").send_keys("/", name.upper())
     assert shown(browser) == [name]
@@ -128,38 +129,43 @@ def test_samples_are_searched_for_words_without_a_mouse(opened, runs):
     assert len(shown(browser)) == LIMIT
 
 
-def test_keys_go_from_sample_to_sample(opened, runs):
+def test_keys_move_between_samples(opened, runs):
     browser = opened(runs)
     for key in "jjk":
         browser.switch_to.active_element.send_keys(key)
     assert shown(browser)[0] in browser.switch_to.active_element.text
 
 
-def test_the_filmstrip_marks_core_frames_and_tells_captions(opened, runs):
-    sample = samples_in(runs[0])[0]
+def seconds(time):
+    """Format as JavaScript's toFixed(1) does, which rounds a tie up where Python rounds it to even."""
+    return f"{Decimal(time).quantize(Decimal('0.1'), ROUND_HALF_UP)} s"
+
+
+def test_filmstrip_marks_core_frames_and_shows_captions(opened, runs):
+    sample = read_samples(runs[0])[0]
     entry = opened(runs[:1]).find_element(By.CLASS_NAME, "entry")
     tiles = entry.find_elements(By.CLASS_NAME, "tile")
-    times = [f"{frame.time:.1f} s" for frame in sample.answer.frames]
+    times = [seconds(frame.time) for frame in sample.answer.frames]
     assert [tile.text for tile in tiles] == times
     core = [tile.text for tile in entry.find_elements(By.CSS_SELECTOR, ".tile.core")]
-    assert core == [f"{core.time:.1f} s" for core in sample.answer.core_frames]
+    assert core == [seconds(core.time) for core in sample.answer.core_frames]
     assert all(picture.get_property("naturalWidth") for picture in entry.find_elements(By.CSS_SELECTOR, "img.picture"))
     tiles[0].send_keys("")
-    assert "a red square" in entry.find_element(By.CLASS_NAME, "said").text
+    assert "a red square" in entry.find_element(By.CLASS_NAME, "caption").text
 
 
-def test_an_entry_tells_reference_answers_evidence_error_and_verdict(opened, runs):
-    first = samples_in(runs[0])[0]
-    changed(runs[1], [sample.id for sample in samples_in(runs[1])].index(first.id), answer=None, error="the clip is damaged")
+def test_entry_shows_reference_answers_evidence_error_and_verdict(opened, runs):
+    first = read_samples(runs[0])[0]
+    changed(runs[1], [sample.id for sample in read_samples(runs[1])].index(first.id), answer=None, error="the clip is damaged")
     scores = Verdict(logic=7, factuality=8, accuracy=9, conciseness=10, overall=6, reasons={"logic": "a gap"})
     entry = opened(runs, verdicts=[{first.id: scores}, {}]).find_element(By.CLASS_NAME, "entry")
-    assert entry.find_element(By.CSS_SELECTOR, ".options .right").text.splitlines() == [first.question.answer, "1"]
-    assert all(told in entry.text for told in ("nothing of that kind", "the clip is damaged", "logic 7", "overall 6"))
+    assert entry.find_element(By.CSS_SELECTOR, ".options .correct").text.splitlines() == [first.question.answer, "1"]
+    assert all(text in entry.text for text in ("nothing of that kind", "the clip is damaged", "logic 7", "overall 6"))
     assert entry.find_element(By.CSS_SELECTOR, ".verdict li").get_attribute("title") == "a gap"
 
 
-def test_text_of_the_data_never_becomes_markup(opened, runs):
-    sample = samples_in(runs[0])[0]
+def test_text_in_data_never_becomes_markup(opened, runs):
+    sample = read_samples(runs[0])[0]
     question = sample.question.model_copy(update={"text": HOSTILE, "task": HOSTILE, "options": (HOSTILE, "b"), "answer": HOSTILE})
     caption = sample.answer.captions[0].model_copy(update={"text": HOSTILE})
     visual = sample.answer.visuals[0].model_copy(update={"source": HOSTILE, "digest": HOSTILE})
@@ -169,12 +175,12 @@ def test_text_of_the_data_never_becomes_markup(opened, runs):
     browser = opened(runs[:1])
     assert "owned" not in browser.title
     assert browser.find_element(By.CSS_SELECTOR, ".entry h3").text == HOSTILE
-    assert browser.find_elements(By.CSS_SELECTOR, "main b:not(.bar b, .said b), main i:not(.bar i, .scale i, .field i)") == []
+    assert browser.find_elements(By.CSS_SELECTOR, "main b:not(.bar b, .caption b), main i:not(.bar i, .scale i, .field i)") == []
     assert HOSTILE in [option.text for option in browser.find_elements(By.CSS_SELECTOR, "#task option")]
 
 
-def test_videos_that_are_gone_leave_times_and_are_told(opened, runs):
-    sample = samples_in(runs[0])[0]
+def test_changed_video_is_reported_and_shown_without_pictures(opened, runs):
+    sample = read_samples(runs[0])[0]
     answer = sample.answer.model_copy(
         update={"visuals": (sample.answer.visuals[0].model_copy(update={"digest": "of another file"}),)}
     )
@@ -183,11 +189,11 @@ def test_videos_that_are_gone_leave_times_and_are_told(opened, runs):
     entry = browser.find_element(By.CLASS_NAME, "entry")
     assert len(entry.find_elements(By.CLASS_NAME, "tile")) == len(sample.answer.frames)
     assert entry.find_elements(By.CSS_SELECTOR, "img") == []
-    assert "1 video is no longer what or where it was" in browser.find_element(By.CLASS_NAME, "gone").text
+    assert "1 video was moved or changed" in browser.find_element(By.CLASS_NAME, "gone").text
 
 
-def test_all_samples_are_reached_by_scrolling(opened, runs):
-    samples = samples_in(runs[0])
+def test_all_samples_can_be_reached_by_scrolling(opened, runs):
+    samples = read_samples(runs[0])
     many = [sample.model_copy(update={"id": f"{sample.id}-{again}"}) for again in range(10) for sample in samples]
     (runs[0] / "samples.jsonl").write_text("".join(sample.model_dump_json() + "\n" for sample in many))
     browser = opened(runs[:1])
@@ -198,7 +204,7 @@ def test_all_samples_are_reached_by_scrolling(opened, runs):
     assert len(shown(browser)) == len(many)
 
 
-def test_it_fits_a_phone_and_goes_dark(opened, runs):
+def test_page_fits_a_phone_and_has_a_dark_mode(opened, runs):
     browser = opened(runs)
     phone = {"width": 390, "height": 844, "deviceScaleFactor": 2, "mobile": True}
     background = "return getComputedStyle(document.body).backgroundColor"
@@ -214,29 +220,29 @@ def test_it_fits_a_phone_and_goes_dark(opened, runs):
         browser.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": []})
 
 
-def test_a_long_strip_keeps_its_core_frames(runs, monkeypatch):
-    monkeypatch.setattr(page, "STRIP", (4, 4))
-    sample = samples_in(runs[0])[0]
+def test_long_filmstrip_keeps_core_frames(runs, monkeypatch):
+    monkeypatch.setattr(page, "STRIP_FRAMES", (4, 4))
+    sample = read_samples(runs[0])[0]
     (strip,) = page._entries([[sample]], [{}])[0].strips
     assert len(strip.tiles) == 4
     assert strip.left_out == len(sample.answer.frames) - 4
     assert {tile.index for tile in strip.tiles} >= {core.frame.index for core in sample.answer.core_frames}
 
 
-def test_cost_is_visual_tokens_where_operations_are_not_known_of_all(runs):
+def test_cost_is_visual_tokens_if_the_tflops_of_a_run_are_unknown(runs):
     first, second = compare(runs)
     assert "TFLOPs" in page._plot([first, second]).cost.name
-    second = second.model_copy(update={"metrics": {**second.metrics, "tflops_all": None}})
+    second = second.model_copy(update={"metrics": second.metrics.model_copy(update={"tflops_all": None})})
     plot = page._plot([first, second])
     assert "visual tokens" in plot.cost.name
     assert all(0 < plot.cost.place(cost) <= 100 for cost in plot.costs)
 
 
-def test_the_command_writes_the_page_over_an_older_one_beside_the_table(runs, tmp_path):
+def test_command_prints_the_table_and_replaces_the_page(runs, tmp_path):
     (tmp_path / "page.html").write_text("old")
     done = CliRunner().invoke(app, ["eval", "report", *map(str, runs), "--markdown", "--html", str(tmp_path / "page.html")])
     assert done.exit_code == 0
-    assert done.stdout.startswith("| | right | half |")
+    assert done.stdout.startswith("| | correct | half |")
     assert (tmp_path / "page.html").read_text().endswith("</html>")
-    with pytest.raises(DataError, match="no folder"):
+    with pytest.raises(DataError, match="does not exist"):
         page.write(tmp_path / "nowhere" / "page.html", runs)

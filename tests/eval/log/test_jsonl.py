@@ -1,0 +1,65 @@
+"""The append-only log: headers, lines, and what is refused."""
+
+import pytest
+
+from espresso.errors import DataError
+from espresso.schema import Record
+from eval.log.jsonl import JsonlLog, read_header, read_lines
+
+
+class Settings(Record):
+    seed: int
+    nested: dict[str, int] = {}  # noqa: RUF012 - pydantic copies it
+
+
+class Line(Record):
+    id: str
+    ok: bool = True
+
+
+def opened(path, settings=Settings(seed=0), ignored=()):  # noqa: B008 - frozen
+    return JsonlLog(path, "work", settings, lines="lines.jsonl", entry=Line, done=lambda line: line.ok, ignored=ignored)
+
+
+def test_entries_are_read_back_and_failed_ones_are_dropped(tmp_path):
+    with opened(tmp_path) as log:
+        log.append(Line(id="a"))
+        log.append(Line(id="b", ok=False))
+    assert [line.id for line in read_lines(tmp_path / "lines.jsonl", Line)] == ["a", "b"]
+    with opened(tmp_path) as log:
+        assert [line.id for line in log.entries] == ["a"]
+    assert [line.id for line in read_lines(tmp_path / "lines.jsonl", Line)] == ["a"]
+
+
+def test_a_setting_that_is_ignored_may_differ_and_the_first_one_stays(tmp_path):
+    with opened(tmp_path, Settings(seed=0, nested={"words": 1})):
+        pass
+    with pytest.raises(DataError, match=r"nested\.words: 1 there, 2 requested"):
+        opened(tmp_path, Settings(seed=0, nested={"words": 2}))
+    with opened(tmp_path, Settings(seed=0, nested={"words": 2}), ignored=("nested.words",)):
+        pass
+    assert read_header(tmp_path / "work.json", Settings).configuration.nested == {"words": 1}
+
+
+def test_a_header_of_something_else_is_named(tmp_path):
+    (tmp_path / "work.json").write_text("[]")
+    with pytest.raises(DataError, match=r"work\.json: cannot read the header"):
+        opened(tmp_path)
+    with pytest.raises(DataError, match="cannot be read"):
+        read_lines(tmp_path / "none.jsonl", Line)
+
+
+def test_many_differences_are_cut_short(tmp_path):
+    with opened(tmp_path, Settings(seed=0, nested={str(number): 0 for number in range(9)})):
+        pass
+    with pytest.raises(DataError, match="and 4 more"):
+        opened(tmp_path, Settings(seed=0, nested={str(number): 1 for number in range(9)}))
+
+
+def test_the_lock_is_released_if_opening_fails(tmp_path):
+    with opened(tmp_path):
+        pass
+    with pytest.raises(DataError, match="seed: 0 there, 1 requested"):
+        opened(tmp_path, Settings(seed=1))
+    with opened(tmp_path) as log:
+        assert log.entries == []
