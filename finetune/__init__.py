@@ -1,6 +1,6 @@
-"""Training: a reasoner in two stages of LoRA, evidence and answer; the embedded tiny models from scratch (`tiny`).
+"""Training of a reasoner in two LoRA stages, and of the embedded tiny models from scratch.
 
-`config` says what is trained on what, `sources` reads questions to learn from, `data` makes conversations of them, `lora` trains
-an adapter, `stages` is one stage from config to adapter, `predict` the evidence in between, `lineage` where an adapter is from,
-`checks` whether a server serves it. Recipes are YAML files in `configs/`, each with the command that runs it at its head.
+`config` reads the YAML files in `configs/`, which start with the command that runs them. `lora`
+trains the two stages, evidence and answer; `provenance` records how an adapter was trained; `tiny`
+trains the tiny models; `install` copies a trained model or adapter into a profile.
 """

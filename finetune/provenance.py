@@ -1,9 +1,9 @@
-"""Where an adapter comes from: base, data, first stage, settings and measurements, as `lineage.json` in its folder."""
+"""Provenance of an adapter, stored as `lineage.json` in its folder."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from hashlib import sha256
 from importlib.metadata import version
 from pathlib import Path
@@ -12,75 +12,106 @@ from typing import Any
 from pydantic import Field
 
 from espresso.errors import DataError
+from espresso.files import write_atomic
+from espresso.profiles.weights import PROVENANCE_FILE
 from espresso.schema import Record
-from finetune.config import LoraConfig
-from finetune.lora.collate import Row, StageName
+from finetune.lora.collate import StageName, TrainingRow
+from finetune.lora.config import FinetuneConfig
 
 PACKAGES = ("torch", "transformers", "trl", "peft", "videoespresso")
+"""Packages that `Provenance.versions` records."""
 
 
 def _versions() -> dict[str, str]:
     return {package: version(package) for package in PACKAGES}
 
 
-class Lineage(Record):
-    """Where an adapter comes from, as `lineage.json` beside it.
-
-    base_digest, first_digest, data_digest: over the base's and the first stage's weights and over what was learnt, so that an
-    adapter for another base is known. rows, bad: rows learnt from and left out. changed, merged: see `finetune.lora.train.Trained`.
-    """
+class Provenance(Record):
+    """How an adapter was trained: base model, first stage, data, settings and measurements."""
 
     stage: StageName
     base: str
+    """The base model, as the configuration names it."""
     base_digest: str
+    """Digest of the base model's weights; see
+    `espresso.profiles.weights.weights_digest`."""
     first_digest: str | None
+    """Digest of the first stage's adapter; None if the training did not continue from one."""
     data_digest: str
+    """Digest of the training rows; see `data_digest`."""
     rows: int
+    """Number of training rows."""
     bad: int
+    """Number of rows that were left out because they are invalid."""
     steps: int
+    """Number of optimizer steps."""
     before: dict[str, float]
+    """`loss` and `token_accuracy` on the held-out data before training; empty without held-out
+    data."""
     after: dict[str, float]
+    """The same after training."""
     changed: float
+    """Share of reply tokens that the adapter changes; see
+    `finetune.lora.train.compare_with_base`."""
     merged: float
-    config: LoraConfig
+    """Share of reply tokens on which adapter and merged weights agree."""
+    config: FinetuneConfig
     versions: dict[str, str] = Field(default_factory=_versions)
+    """Versions of the packages in `PACKAGES`."""
+
+    def write(self, folder: Path) -> None:
+        """Write `lineage.json` to the adapter's folder."""
+        write_atomic(folder / PROVENANCE_FILE, self.model_dump_json(indent=2) + "\n")
 
 
-def check(first: Path, base: str, base_digest: str) -> None:
-    """Raise DataError where the first stage is not there, or was trained on another base."""
-    file = first / "lineage.json"
-    if not file.is_file():
-        raise DataError(f"{first}: no first stage there. Run `espresso finetune evidence` with this config first.")
-    held = Lineage.model_validate_json(file.read_bytes())
-    if held.base_digest != base_digest:
+def read_provenance(folder: Path) -> Provenance | None:
+    """Read `lineage.json` from an adapter's folder; None if there is none."""
+    file = folder / PROVENANCE_FILE
+    return Provenance.model_validate_json(file.read_bytes()) if file.is_file() else None
+
+
+def check_first_stage(folder: Path, base: str, base_digest: str) -> None:
+    """Check that a folder holds a first stage's adapter for this base model.
+
+    Raises:
+        DataError: there is no adapter, or it was trained on another base model.
+    """
+    first = read_provenance(folder)
+    if first is None:
+        raise DataError(f"{folder}: no first stage found. Run `espresso finetune evidence` with this config first.")
+    if first.base_digest != base_digest:
         raise DataError(
-            f"{first}: this adapter is for another base ({held.base}, not {base} as it is now). Train the first stage again."
+            f"{folder}: this adapter was trained on another base model ({first.base}, not the current {base}). "
+            "Train the first stage again."
         )
 
 
-def claim(checkpoints: Path, training: dict[str, Any]) -> None:
-    """Write down which training a folder's checkpoints are of. Raises DataError where they are another's."""
-    file, said = checkpoints / "training.json", json.dumps(training, indent=2, sort_keys=True) + "\n"
-    if file.exists() and file.read_text() != said:
-        held = json.loads(file.read_text())
-        differs = ", ".join(name for name in training if held.get(name) != training[name])
+def claim_checkpoints(folder: Path, training: Mapping[str, Any]) -> None:
+    """Create the folder for a training's checkpoints, or check that it belongs to the training.
+
+    The training is recorded in the folder as `training.json`.
+
+    Args:
+        folder: the folder. If it exists and belongs to the same training, that training is resumed
+            from it.
+        training: JSON values that identify the training.
+
+    Raises:
+        DataError: the checkpoints belong to another training.
+    """
+    file, content = folder / "training.json", json.dumps(training, indent=2, sort_keys=True) + "\n"
+    if file.exists() and file.read_text() != content:
+        existing = json.loads(file.read_text())
+        different = ", ".join(name for name in training if existing.get(name) != training[name])
         raise DataError(
-            f"{checkpoints}: checkpoints of another training (other {differs}). Remove them, or give another --output."
+            f"{folder}: contains checkpoints of another training (different: {different}). "
+            "Remove the folder or choose another --output."
         )
-    checkpoints.mkdir(parents=True, exist_ok=True)
-    file.write_text(said)
+    folder.mkdir(parents=True, exist_ok=True)
+    write_atomic(file, content)
 
 
-def digest(folder: Path) -> str:
-    """SHA-256 over the weights in a folder, 16 hex digits."""
-    found = sha256()
-    for file in sorted(folder.glob("*.safetensors")):
-        with file.open("rb") as opened:
-            while block := opened.read(1 << 24):
-                found.update(block)
-    return found.hexdigest()[:16]
-
-
-def data_digest(learnt: Iterable[Row]) -> str:
-    """SHA-256 over the words of rows (not their pictures), 16 hex digits."""
-    return sha256("\n".join(json.dumps([row.example.id, row.said, row.reply]) for row in learnt).encode()).hexdigest()[:16]
+def data_digest(rows: Iterable[TrainingRow]) -> str:
+    """Return the SHA-256 of the rows' ids and texts, without their frames, as 16 hex digits."""
+    texts = "\n".join(json.dumps([row.example.id, row.prompt_evidence, row.reply]) for row in rows)
+    return sha256(texts.encode()).hexdigest()[:16]

@@ -1,1 +1,7 @@
-"""Two-stage LoRA fine-tuning (VideoEspresso, section 4 and Table 8): first evidence, then the answer."""
+"""Two-stage LoRA fine-tuning: first evidence, then the answer (VideoEspresso, section 4, Table 8).
+
+`config` defines the configuration, `examples` loads the data, `collate` and `grouping` make
+batches, `train` trains an adapter, and `stages` runs one stage from configuration to adapter.
+`predict` generates evidence with the first stage for the second one, `ablate` compares variants of
+the training, and `verify_served` compares the adapters of a server with the trained ones.
+"""

@@ -1,7 +1,8 @@
-"""What each part of the two-stage training is worth: one base, trained and asked in other ways, on the same test questions.
+"""Ablation: train one base model in several ways and evaluate all on the same test questions.
 
-Every variant takes as many optimizer steps as both stages together, so that none wins by having learnt longer, and begins from
-the same base with the same settings; only what its rows hold differs. `espresso finetune ablate` writes the table.
+All variants start from the same base model with the same settings and take as many optimizer steps
+as both stages together, so that only the content of their training rows differs. `espresso finetune
+ablate CONFIG` prints the table.
 """
 
 from __future__ import annotations
@@ -13,42 +14,43 @@ from statistics import fmean
 
 from espresso.errors import DataError
 from espresso.models.hub import fetch
+from espresso.options import EvalStrategy, EvidenceMode
 from espresso.profiles import LocalRole, Profile
 from eval import run as evaluation
-from eval.log.run_folder import samples_in
-from eval.metrics import Metrics, Sample, metrics
-from eval.sample import Strategy
-from finetune.config import Evidence, LoraConfig, World
+from eval.log.run_folder import read_samples
+from eval.metrics import Metrics, metrics
+from eval.sample import Sample
 from finetune.lora.collate import StageName
-from finetune.lora.stages import finetune
-from finetune.provenance import Lineage
+from finetune.lora.config import FinetuneConfig, World
+from finetune.lora.stages import train_stage
+from finetune.provenance import read_provenance
 
-UNIFORM = 16
-"""Frames of the variants without a selector, as many as the paper's baselines see."""
+UNIFORM_FRAMES = 16
+"""Number of frames of the variants without a selector, as in the paper's baselines."""
 
 
 @dataclass(frozen=True)
 class Variant:
-    """One row of the table.
-
-    folder: its name on disk. learns: the second stage's `evidence`; None for the base as it is. uniform: evenly spread frames
-    instead of core frames, in training and when asked.
-    """
+    """One way to train and evaluate the reasoner; a row of the table."""
 
     folder: str
+    """Name of its folders on disk, to which the seed is appended."""
     title: str
-    learns: Evidence | None
+    """Name in the table."""
+    evidence: EvidenceMode | None
+    """The second stage's `evidence`; None evaluates the base model without training."""
     uniform: bool = False
+    """Whether evenly spaced frames replace core frames, in training and in evaluation."""
 
     @property
-    def strategy(self) -> Strategy:
-        """How it is asked."""
+    def strategy(self) -> EvalStrategy:
+        """Strategy of its evaluation."""
         return "uniform" if self.uniform else "selector"
 
     @property
-    def two_stages(self) -> bool:
-        """Whether a first stage comes before it."""
-        return self.learns in ("truth", "predicted", "mix")
+    def has_first_stage(self) -> bool:
+        """Whether the training continues from a first stage's adapter."""
+        return self.evidence in ("truth", "predicted", "mix")
 
 
 VARIANTS = (
@@ -58,23 +60,25 @@ VARIANTS = (
     Variant("truth", "two stages, the second on true evidence", "truth"),
     Variant("predicted", "two stages, the second on predicted evidence", "predicted"),
     Variant("mix", "two stages, the second on half of each", "mix"),
-    Variant("uniform-base", f"{UNIFORM} uniform frames: no fine-tuning", None, uniform=True),
-    Variant("uniform-answer", f"{UNIFORM} uniform frames: answer only", "none", uniform=True),
-    Variant("uniform-mix", f"{UNIFORM} uniform frames: two stages, the second on half of each", "mix", uniform=True),
+    Variant("uniform-base", f"{UNIFORM_FRAMES} uniform frames: no fine-tuning", None, uniform=True),
+    Variant("uniform-answer", f"{UNIFORM_FRAMES} uniform frames: answer only", "none", uniform=True),
+    Variant("uniform-mix", f"{UNIFORM_FRAMES} uniform frames: two stages, the second on half of each", "mix", uniform=True),
 )
 
 
 @dataclass(frozen=True)
-class Measured:
-    """A variant's numbers. seeds: accuracy of each training; metrics: of all their answers, as one run's."""
+class VariantResult:
+    """The results of one variant."""
 
     variant: Variant
     seeds: tuple[float, ...]
+    """Accuracy of each training."""
     metrics: Metrics
+    """Metrics over the answers of all trainings."""
 
 
 def ablate(
-    config: LoraConfig,
+    config: FinetuneConfig,
     profile: Profile,
     *,
     seeds: int,
@@ -82,93 +86,113 @@ def ablate(
     limit: int,
     folder: Path,
     variants: Sequence[Variant] = VARIANTS,
-    on_progress: Callable[[str], None] = lambda doing: None,
-) -> list[Measured]:
-    """Train and ask every variant once a seed; what is done already in `folder` is not done again.
+    on_progress: Callable[[str], None] = lambda _: None,
+) -> list[VariantResult]:
+    """Train and evaluate every variant with every seed; reuse what is complete in `folder`.
 
-    config: its settings, its world's stories; its held-out rows are left out, the test split measures. profile: captioner,
-    selector and habits; its reasoner is the config's model. rows: questions a stage learns from. limit: test questions.
-    Raises DataError for a config that learns from anything but the world, and what training and asking raise.
+    Args:
+        config: base model, settings and data. The data must be the world alone; held-out data is
+            ignored, because the results are measured on the test split.
+        profile: the captioner, the selector and their settings. Its reasoner is replaced by the
+            trained model.
+        seeds: number of trainings per variant.
+        rows: training questions per stage.
+        limit: number of test questions.
+        folder: folder for trainings and runs.
+        variants: the variants to compare.
+        on_progress: called with a description of each training before it starts.
+
+    Raises:
+        DataError: the data is not the world alone, or `folder` contains trainings with other
+            settings.
+        ModelError: a model cannot be loaded.
     """
     if len(config.data) != 1 or not isinstance(config.data[0], World):
-        raise DataError("an ablation learns from the world alone, whose truth it is measured on. Give a config with that data.")
-    found = []
+        raise DataError("the ablation needs ground truth from the world. Use a config with `format: world` as its only data.")
+    results = []
     for variant in variants:
-        samples = []
-        for seed in range(seeds if variant.learns else 1):
+        runs = []
+        for seed in range(seeds if variant.evidence else 1):
             on_progress(f"{variant.title}, seed {seed}")
-            trained = _trained(config, variant, seed, rows, folder)
-            samples.append(_asked(variant, trained, profile, config, limit, folder / f"{variant.folder}-{seed}" / "run"))
-        accuracies = tuple(fmean(sample.scores.correct for sample in answered) for answered in samples)
-        found.append(Measured(variant, accuracies, metrics([sample for answered in samples for sample in answered])))
-    return found
+            adapters = _train(config, variant, seed, rows, folder)
+            runs.append(_evaluate(variant, adapters, profile, config, limit, folder / f"{variant.folder}-{seed}" / "run"))
+        accuracies = tuple(fmean(sample.scores.correct for sample in samples) for samples in runs)
+        results.append(VariantResult(variant, accuracies, metrics([sample for samples in runs for sample in samples])))
+    return results
 
 
-def settings(config: LoraConfig, variant: Variant, seed: int, rows: int, folder: Path) -> LoraConfig:
-    """The config of one training: every row is learnt from once, whatever the config's epochs.
+def variant_config(config: FinetuneConfig, variant: Variant, seed: int, rows: int, folder: Path) -> FinetuneConfig:
+    """Return the configuration of one training.
 
-    A single stage has the first stage's learning rate, being the first, and the rows of two. The first stage is shared by all
-    variants that go on from it.
+    Every row is used once, regardless of the configuration's epochs. A single stage uses the first
+    stage's learning rate and twice the rows. Variants with two stages share one first stage per
+    seed.
     """
-    learnt = {"count": 2 * rows if variant.learns == "none" else rows, "uniform": UNIFORM if variant.uniform else None}
-    answer: dict[str, object]
-    if variant.two_stages:
-        answer = {"first": folder / f"{'uniform-' if variant.uniform else ''}first-{seed}" / "evidence"}
+    data = {
+        "count": 2 * rows if variant.evidence == "none" else rows,
+        "uniform": UNIFORM_FRAMES if variant.uniform else None,
+    }
+    answer: dict[str, object] = {"evidence": variant.evidence, "epochs": 1.0}
+    if variant.has_first_stage:
+        answer["first"] = folder / f"{'uniform-' if variant.uniform else ''}first-{seed}" / "evidence"
     else:
-        answer = {"learning_rate": config.evidence.learning_rate}
+        answer["learning_rate"] = config.evidence.learning_rate
     return config.model_copy(
         update={
             "output": folder / f"{variant.folder}-{seed}",
-            "data": (config.data[0].model_copy(update=learnt),),
+            "data": (config.data[0].model_copy(update=data),),
             "held_out": (),
             "seed": seed,
             "evidence": config.evidence.model_copy(update={"epochs": 1.0}),
-            "answer": config.answer.model_copy(update={"evidence": variant.learns, "epochs": 1.0, **answer}),
+            "answer": config.answer.model_copy(update=answer),
         }
     )
 
 
-def _trained(config: LoraConfig, variant: Variant, seed: int, rows: int, folder: Path) -> dict[str, str]:
-    """Train what is not trained yet; returns the adapters by stage."""
-    if variant.learns is None:
+def _train(config: FinetuneConfig, variant: Variant, seed: int, rows: int, folder: Path) -> dict[str, str]:
+    """Train the stages of a variant that are not trained yet; return the adapters by stage."""
+    if variant.evidence is None:
         return {}
-    ours = settings(config, variant, seed, rows, folder)
-    if ours.answer.first:
-        shared = ours.model_copy(update={"output": ours.answer.first.parent, "answer": config.answer})
-        return {"evidence": _once(shared, "evidence"), "answer": _once(ours, "answer")}
-    adapter = _once(ours, "answer")
-    return {"answer": adapter} | ({"evidence": adapter} if variant.learns == "joint" else {})
+    own = variant_config(config, variant, seed, rows, folder)
+    if own.answer.first:
+        shared = own.model_copy(update={"output": own.answer.first.parent, "answer": config.answer})
+        return {"evidence": _train_once(shared, "evidence"), "answer": _train_once(own, "answer")}
+    adapter = _train_once(own, "answer")
+    return {"answer": adapter} | ({"evidence": adapter} if variant.evidence == "joint" else {})
 
 
-def _once(config: LoraConfig, stage: StageName) -> str:
-    """Train a stage unless it is there, trained the same way. Raises DataError where another is in its place."""
+def _train_once(config: FinetuneConfig, stage: StageName) -> str:
+    """Train a stage unless its adapter exists; refuse an adapter with other settings."""
     out = config.output / stage
-    record = out / "lineage.json"
-    if not record.is_file():
-        finetune(config, stage)
-    elif Lineage.model_validate_json(record.read_bytes()).config != config:
-        raise DataError(f"{out}: trained with other settings. Give another --output, or remove the folder.")
+    provenance = read_provenance(out)
+    if provenance is None:
+        train_stage(config, stage)
+    elif provenance.config != config:
+        raise DataError(f"{out}: trained with other settings. Choose another --output or remove the folder.")
     return str(out)
 
 
-def _asked(
-    variant: Variant, adapters: dict[str, str], profile: Profile, config: LoraConfig, limit: int, folder: Path
+def _evaluate(
+    variant: Variant, adapters: dict[str, str], profile: Profile, config: FinetuneConfig, limit: int, folder: Path
 ) -> list[Sample]:
+    """Answer the test questions with the trained reasoner and return the scored samples."""
     reasoner = LocalRole(backend="transformers", model=fetch(config.model), adapters=adapters)
-    asked = profile.model_copy(update={"reasoner": reasoner, "direct": variant.learns == "none"})
-    evaluation.run("world", limit=limit, strategy=variant.strategy, profile=asked, out=folder)
-    return samples_in(folder)
+    trained = profile.model_copy(update={"reasoner": reasoner, "direct": variant.evidence == "none"})
+    evaluation.run("world", limit=limit, strategy=variant.strategy, profile=trained, out=folder)
+    return read_samples(folder)
 
 
-def table(found: Sequence[Measured]) -> str:
-    """The table as Markdown."""
+def table(results: Sequence[VariantResult]) -> str:
+    """Format the results as a Markdown table."""
     head = "| trained and asked as | accuracy (95 % interval) | each seed | frames | visual tokens | true facts in evidence |"
-    return "\n".join([head, "|---|---|---|---|---|---|", *map(_line, found)])
+    return "\n".join([head, "|---|---|---|---|---|---|", *map(_table_row, results)])
 
 
-def _line(each: Measured) -> str:
-    numbers = {name: value for name, value in each.metrics.items() if value is not None}
-    share = f"{numbers['accuracy']:.1%} ({numbers['accuracy_low']:.1%} to {numbers['accuracy_high']:.1%})"
-    seeds = ", ".join(f"{accuracy:.1%}" for accuracy in each.seeds)
-    facts = f"{numbers['evidence_precision']:.1%}" if "evidence_precision" in numbers else ""
-    return f"| {each.variant.title} | {share} | {seeds} | {numbers['frames']:.1f} | {numbers['visual_tokens']:.0f} | {facts} |"
+def _table_row(result: VariantResult) -> str:
+    values = result.metrics
+    accuracy = f"{values.accuracy:.1%} ({values.accuracy_low:.1%} to {values.accuracy_high:.1%})"
+    seeds = ", ".join(f"{accuracy:.1%}" for accuracy in result.seeds)
+    facts = "" if values.evidence_precision is None else f"{values.evidence_precision:.1%}"
+    frames = "" if values.frames is None else f"{values.frames:.1f}"
+    tokens = "" if values.visual_tokens is None else f"{values.visual_tokens:.0f}"
+    return f"| {result.variant.title} | {accuracy} | {seeds} | {frames} | {tokens} | {facts} |"

@@ -1,133 +1,105 @@
-"""Questions with known core frames and evidence become conversations: stage 1 learns the evidence, stage 2 the answer.
+"""Turn questions with known core frames and evidence into training batches.
 
-VideoEspresso, section 4: core frames, question and a cue -> evidence; then with the evidence -> answer. The prompts are the
-templates that inference uses, rendered by the reader that inference uses, so that what is trained is what is asked.
-`finetune.lora.examples` reads the files. Pictures are decoded when a batch needs them.
+The first stage learns to write evidence from core frames and a question; the second stage learns to
+answer from core frames, question and evidence (VideoEspresso, section 4). Prompts come from the
+templates that inference uses and are tokenized by the same processor. Frames are decoded when a
+batch needs them.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from functools import lru_cache
-from typing import Literal, Protocol
+from typing import Literal
 
-import numpy as np
 import torch
 
 import prompts
-from espresso import media
+from espresso.datasets import Example
 from espresso.errors import DataError
 from espresso.models.chat import Message, Picture
-from espresso.models.processor import Reader
+from espresso.models.processor import ChatProcessor
 from prompts import Style
 
 StageName = Literal["evidence", "answer"]
-IGNORED = -100
-"""The label of a token that the loss leaves out."""
-
-
-class Shot(Protocol):
-    """A frame whose picture can be had. time: seconds from the start of its visual."""
-
-    @property
-    def time(self) -> float:
-        """Seconds."""
-        ...
-
-    def pixels(self, size: int) -> np.ndarray:
-        """(height, width, 3) uint8 RGB, its longest side at most `size`. Raises MediaError."""
-        ...
+IGNORE_INDEX = -100
+"""Label of tokens that do not count in the loss."""
 
 
 @dataclass(frozen=True)
-class Moment:
-    """A frame of a file: of a video the one nearest to `time`, of an image the image."""
-
-    source: str
-    time: float
-
-    def pixels(self, size: int) -> np.ndarray:
-        """Decode it."""
-        clip = opened(self.source)
-        frame: np.ndarray = clip.decode([int(np.abs(clip.times - self.time).argmin())], size=size)[0]
-        return frame
-
-
-@lru_cache(maxsize=64)
-def opened(source: str) -> media.Media:
-    """Open a file once, however many of its frames are learnt from. Raises MediaError."""
-    return media.open(source)
-
-
-@dataclass(frozen=True)
-class Example:
-    """A question to learn from.
-
-    shots: its core frames, in time order. evidence: what they show, with key items and boxes where the source has them. options:
-    empty for an open question; they are for measuring, no prompt of the training shows them.
-    """
-
-    id: str
-    question: str
-    shots: tuple[Shot, ...]
-    evidence: str
-    answer: str
-    options: tuple[str, ...] = ()
-
-
-@dataclass(frozen=True)
-class BadRow:
-    """A row that cannot be learnt from. where: file, and line or place in its list."""
-
-    where: str
-    why: str
-
-
-@dataclass(frozen=True)
-class Row:
-    """One conversation. said: the evidence that its prompt holds ("" for none); None where the evidence is to be learnt."""
+class TrainingRow:
+    """One conversation: a prompt and the reply to learn."""
 
     example: Example
-    said: str | None = None
+    prompt_evidence: str | None = None
+    """Evidence in the prompt of a second-stage row, "" for none. None makes a first-stage row,
+    which has the evidence as its reply."""
 
     @property
     def reply(self) -> str:
-        """What is learnt."""
-        return self.example.evidence if self.said is None else self.example.answer
+        """The text to learn."""
+        return self.example.evidence if self.prompt_evidence is None else self.example.answer
 
     def messages(self, style: Style, size: int) -> tuple[Message, ...]:
-        """The prompt, its pictures decoded. Raises MediaError."""
-        frames = [{"picture": Picture(shot.pixels(size)), "time": shot.time} for shot in self.example.shots]
-        if self.said is None:
-            return prompts.render("evidence", style=style, frames=frames, question=self.example.question).messages
+        """Decode the frames and render the prompt.
+
+        Args:
+            style: prompt style.
+            size: longest side of a frame in pixels.
+
+        Raises:
+            MediaError: a frame cannot be decoded.
+        """
+        question = self.example.question
+        frames = [{"picture": Picture(frame.pixels(size)), "time": frame.time} for frame in self.example.frames]
+        if self.prompt_evidence is None:
+            return prompts.render("evidence", style=style, frames=frames, question=question).messages
         return prompts.render(
-            "answer", style=style, frames=frames, question=self.example.question, evidence=self.said, options=[]
+            "answer", style=style, frames=frames, question=question, evidence=self.prompt_evidence, options=[]
         ).messages
 
 
-class Collator:
-    """Rows -> one batch of model inputs with `labels`, (rows, length): the replies' tokens, `IGNORED` elsewhere.
+class ConversationCollator:
+    """Collate rows into a batch of model inputs and `labels`.
 
-    Prompts are padded on the left and replies on the right, so that each reply follows its prompt. Raises DataError where a row
-    has more than `max_length` tokens.
+    Prompts are padded on the left and replies on the right, so that each reply directly follows its
+    prompt.
+
+    Args:
+        processor: the base model's processor.
+        style: prompt style.
+        size: longest side of a frame in pixels.
+        max_length: maximum tokens of prompt and reply.
     """
 
-    def __init__(self, reader: Reader, *, style: Style, size: int, max_length: int) -> None:
-        self.reader, self.style, self.size, self.max_length = reader, style, size, max_length
+    def __init__(self, processor: ChatProcessor, *, style: Style, size: int, max_length: int) -> None:
+        self.processor, self.style, self.size, self.max_length = processor, style, size, max_length
 
-    def __call__(self, rows: Sequence[Mapping[str, Row]]) -> dict[str, torch.Tensor]:
-        """Items of the dataset -> a batch."""
-        conversations = [item["row"].messages(self.style, self.size) for item in rows]
-        prepared = self.reader.prepare([self.reader.render(messages) for messages in conversations], conversations)
-        replies = [self.reader.encode(self.reader.reply(item["row"].reply)) for item in rows]
-        for item, mask, reply in zip(rows, prepared["attention_mask"], replies, strict=True):
+    def __call__(self, items: Sequence[Mapping[str, TrainingRow]]) -> dict[str, torch.Tensor]:
+        """Return the model inputs of a batch.
+
+        Args:
+            items: items of the dataset; each holds a TrainingRow under the key `row`.
+
+        Returns:
+            Model inputs, all (rows, length) but the pixels, and `labels`: the tokens of the
+            replies, `IGNORE_INDEX` elsewhere.
+
+        Raises:
+            DataError: a row has more than `max_length` tokens.
+        """
+        rows = [item["row"] for item in items]
+        conversations = [row.messages(self.style, self.size) for row in rows]
+        prepared = self.processor.prepare([self.processor.render(messages) for messages in conversations], conversations)
+        replies = [self.processor.encode(self.processor.render_reply(row.reply)) for row in rows]
+        for row, mask, reply in zip(rows, prepared["attention_mask"], replies, strict=True):
             if (length := int(mask.sum()) + len(reply)) > self.max_length:
                 raise DataError(
-                    f"question {item['row'].example.id}: {length} tokens, over max_length of {self.max_length}. "
-                    "Raise it, or lower frame_size."
+                    f"question {row.example.id}: {length} tokens exceed max_length of {self.max_length}. "
+                    "Increase max_length or decrease frame_size."
                 )
-        inputs = self.reader.followed(prepared, replies)
-        learnt = torch.zeros_like(inputs["input_ids"], dtype=torch.bool)
-        learnt[:, prepared["input_ids"].shape[1] :] = inputs["attention_mask"][:, prepared["input_ids"].shape[1] :].bool()
-        return inputs | {"labels": inputs["input_ids"].masked_fill(~learnt, IGNORED)}
+        inputs = self.processor.append_replies(prepared, replies)
+        prompt_length = prepared["input_ids"].shape[1]
+        is_reply = torch.zeros_like(inputs["input_ids"], dtype=torch.bool)
+        is_reply[:, prompt_length:] = inputs["attention_mask"][:, prompt_length:].bool()
+        return inputs | {"labels": inputs["input_ids"].masked_fill(~is_reply, IGNORE_INDEX)}

@@ -1,54 +1,55 @@
-"""Rows of like length side by side: a batch is padded to its longest row, and drawn at random a third of it is padding."""
+"""Sampling of training rows: batches of rows of similar length, to reduce padding.
+
+Random batches of the tiny configuration are 31 % padding; transformers' length grouping leaves 5 %.
+The Trainer's own option for it (`train_sampling_strategy="group_by_length"`) draws the order from
+the global random state and groups per process, so that a training that is resumed after the first
+epoch repeats some rows and skips others, and two processes train on other batches than one does.
+The sampler below uses the same grouping with an order that depends on the seed and the epoch alone.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-import numpy as np
-from torch.utils.data import Sampler
+import torch
+from transformers.trainer_pt_utils import LengthGroupedSampler
 
-from finetune.lora.collate import Row
+from finetune.lora.collate import TrainingRow
 
-WINDOW = 50
-"""Batches that are sorted together: enough of them for little padding, few enough for a new company each epoch."""
-PATCHES = 28
-"""Pixels a side that become one visual token in most models; rows are only compared, so about right is enough."""
-LETTERS = 4
-"""Letters of English to a token, about."""
+PIXELS_PER_TOKEN = 28
+"""Side in pixels of the part of a frame that becomes one visual token, in most models."""
+LETTERS_PER_TOKEN = 4
+"""Letters of English text per token, approximately."""
 
 
-class Grouped(Sampler[int]):
-    """The order of the rows: random windows sorted by length and cut into batches, those in random order.
+class SeededLengthSampler(LengthGroupedSampler):
+    """Length grouping with a new order in each epoch that is the same for the same seed.
 
-    lengths: a number a row, in whatever unit. batch: rows a step over all processes; processes share a step's rows, so their
-    number changes nothing. Another order each epoch, and the same one again for the same seed.
+    Args:
+        lengths: length of each row, in any unit.
+        batch: rows per optimizer step over all processes.
+        seed: seed of the order.
     """
 
-    def __init__(self, lengths: Sequence[float], batch: int, seed: int) -> None:
-        self.lengths, self.batch, self.seed, self.epoch = lengths, batch, seed, 0
+    def __init__(self, lengths: Sequence[int], batch: int, seed: int) -> None:
+        super().__init__(batch, lengths=list(lengths), generator=torch.Generator())
+        self.seed, self.epoch = seed, 0
 
     def set_epoch(self, epoch: int) -> None:
-        """Say which epoch is drawn next; the trainer does."""
+        """Set the epoch to draw next; the Trainer calls it, on resume too."""
         self.epoch = epoch
 
-    def __len__(self) -> int:
-        return len(self.lengths)
-
     def __iter__(self) -> Iterator[int]:
-        rng = np.random.default_rng([self.seed, self.epoch])
-        order = rng.permutation(len(self.lengths)).tolist()
-        window = WINDOW * self.batch
-        ordered = [
-            row
-            for start in range(0, len(order), window)
-            for row in sorted(order[start : start + window], key=self.lengths.__getitem__)
-        ]
-        whole = len(ordered) // self.batch
-        for number in [*rng.permutation(whole).tolist(), whole]:  # what is left over comes last
-            yield from ordered[number * self.batch : (number + 1) * self.batch]
+        self.generator.manual_seed(self.seed + self.epoch)
+        return super().__iter__()
 
 
-def length(row: Row, size: int) -> float:
-    """How long a row is, in tokens, about. size: longest side of its pictures, in pixels."""
-    words = len(row.example.question) + len(row.said or "") + len(row.reply)
-    return len(row.example.shots) * (size / PATCHES) ** 2 + words / LETTERS
+def approximate_length(row: TrainingRow, size: int) -> int:
+    """Estimate the number of tokens of a row; an estimate is enough to compare rows.
+
+    Args:
+        row: the row.
+        size: longest side of a frame in pixels.
+    """
+    letters = len(row.example.question) + len(row.prompt_evidence or "") + len(row.reply)
+    return round(len(row.example.frames) * (size / PIXELS_PER_TOKEN) ** 2 + letters / LETTERS_PER_TOKEN)

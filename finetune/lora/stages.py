@@ -1,132 +1,163 @@
-"""The two stages of a reasoner, one after the other, each an adapter that tells where it comes from.
+"""Train one stage of a reasoner: load the data, train the adapter, record its provenance.
 
-`espresso finetune evidence CONFIG` learns to write evidence from core frames; `espresso finetune answer CONFIG` goes on from that
-adapter and learns to answer from frames and evidence (VideoEspresso, section 4, Table 8). Each folder holds the adapter,
-`lineage.json` (base, data, first stage, config, measurements) and `loss.png`. A server offers both beside each other.
+`espresso finetune evidence CONFIG` trains an adapter that writes evidence from core frames;
+`espresso finetune answer CONFIG` continues from that adapter and learns to answer from frames and
+evidence (VideoEspresso, section 4 and Table 8). Each folder holds the adapter, `lineage.json` (see
+`finetune.provenance`) and `loss.png`. A server can offer both adapters of one base model.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 
+from espresso.datasets import Example, LoadedExamples
 from espresso.models.hub import fetch
-from finetune import provenance as lineage
-from finetune.config import LoraConfig, Source
-from finetune.lora.collate import Example, Row, StageName
-from finetune.lora.examples import Loaded, load
-from finetune.provenance import Lineage
+from espresso.profiles.weights import weights_digest
+from finetune.install import check_output
+from finetune.lora.collate import StageName, TrainingRow
+from finetune.lora.config import DataSource, FinetuneConfig
+from finetune.lora.examples import load
+from finetune.provenance import Provenance, check_first_stage, claim_checkpoints, data_digest
 
 if TYPE_CHECKING:
-    from finetune.lora.train import Trained
+    from finetune.lora.train import TrainingResult
 
 
-def finetune(config: LoraConfig, stage: StageName, *, steps: int | None = None) -> tuple[Lineage, Loaded]:
-    """Train one stage as the config says; returns its lineage and what the sources gave.
+def train_stage(config: FinetuneConfig, stage: StageName, *, steps: int | None = None) -> tuple[Provenance, LoadedExamples]:
+    """Train one stage; an interrupted training is resumed from its last checkpoint.
 
-    steps: how many, of as many examples as they need, instead of the config's epochs. The same command goes on where it was
-    interrupted. Raises DataError or ModelError with what is wrong and what to do.
+    With several processes, each one calls this function. They need a common file system.
+
+    Args:
+        config: the configuration.
+        stage: which stage.
+        steps: number of optimizer steps, instead of the configuration's epochs. Only as many
+            examples as needed are used.
+
+    Returns:
+        The adapter's provenance, and the training data as loaded.
+
+    Raises:
+        DataError: the data, the first stage, the checkpoints or the output folder cannot be used.
+        ModelError: the base model cannot be loaded, or the trained adapter has no effect.
     """
-    out, first = config.output / stage, config.answer.first or config.output / "evidence"
-    goes_on = stage == "answer" and config.answer.goes_on
+    out = config.output / stage
+    check_output(out)
+    continues = stage == "answer" and config.answer.has_first_stage
+    first = (config.answer.first or config.output / "evidence") if continues else None
     base = fetch(config.model)
-    base_digest = lineage.digest(Path(base))
-    if goes_on:
-        lineage.check(first, config.model, base_digest)
-    from accelerate import PartialState  # noqa: PLC0415 - torch takes seconds to import, after what can be refused at once
+    base_digest = weights_digest(Path(base))
+    if first:
+        check_first_stage(first, config.model, base_digest)
+    # These take seconds to import; check what can fail early first.
+    import torch  # noqa: PLC0415
+    from accelerate import PartialState  # noqa: PLC0415
 
-    needed = steps * config.batch if steps else None
-    learnt, measured = _read(config.data, config.seed, needed), _read(config.held_out, config.seed)
-    examples = learnt.examples[:needed]
+    process = PartialState(cpu=not torch.cuda.is_available())  # without `cpu`, CPU processes do not know each other
+    limit = steps * config.batch if steps else None
+    evidence = stage == "evidence" or config.answer.evidence != "none"
+    train_data = _load_all(config.data, config.seed, limit, evidence=evidence)
+    held_out = _load_all(config.held_out, config.seed, evidence=evidence)
+    examples = train_data.examples[:limit]
     predicted: dict[str, str] = {}
-    if goes_on:
-        from finetune.lora.predict import predict  # noqa: PLC0415
+    if first:
+        from finetune.lora.predict import predict_evidence  # noqa: PLC0415
 
-        with PartialState().main_process_first():  # the others find it done
-            predicted = predict(config, base, first, [*own(config, examples), *own(config, measured.examples)])
-    learnt_rows = rows(config, stage, examples, predicted)
-    first_digest, data_digest = lineage.digest(first) if goes_on else None, lineage.data_digest(learnt_rows)
+        to_predict = [*needs_prediction(config, examples), *needs_prediction(config, held_out.examples)]
+        predicted = predict_evidence(config, base, first, to_predict, rank=process.process_index, processes=process.num_processes)
+    rows = make_rows(config, stage, examples, predicted)
+    first_digest, rows_digest = weights_digest(first) if first else None, data_digest(rows)
     checkpoints = out.with_name(f"{stage}-checkpoints")
     settings = {"config": config.model_dump(mode="json", exclude={"output"}), "steps": steps}
-    lineage.claim(checkpoints, {"base": base_digest, "first": first_digest, "data": data_digest, **settings})
+    claim_checkpoints(checkpoints, {"base": base_digest, "first": first_digest, "data": rows_digest, **settings})
     from finetune.lora.train import train  # noqa: PLC0415
 
-    trained = train(
+    result = train(
         config,
-        getattr(config, stage),
+        config.evidence if stage == "evidence" else config.answer,
         base,
-        learnt_rows,
-        rows(config, stage, measured.examples, predicted),
+        rows,
+        make_rows(config, stage, held_out.examples, predicted),
         out,
         checkpoints,
-        first=first if goes_on else None,
+        first=first,
         steps=steps,
     )
-    made = Lineage(
+    provenance = Provenance(
         stage=stage,
         base=config.model,
         base_digest=base_digest,
         first_digest=first_digest,
-        data_digest=data_digest,
-        rows=len(learnt_rows),
-        bad=len(learnt.bad),
-        steps=trained.steps,
-        before=trained.before,
-        after=trained.after,
-        changed=trained.changed,
-        merged=trained.merged,
+        data_digest=rows_digest,
+        rows=len(rows),
+        bad=len(train_data.bad),
+        steps=result.steps,
+        before=result.before,
+        after=result.after,
+        changed=result.changed,
+        merged=result.merged,
         config=config,
     )
-    if PartialState().is_main_process:
-        (out / "lineage.json").write_text(made.model_dump_json(indent=2) + "\n")
-        curve(trained, out / "loss.png", f"{stage}, {len(learnt_rows)} rows")
-    return made, learnt
+    if process.is_main_process:
+        provenance.write(out)
+        plot_loss(result, out / "loss.png", f"{stage}, {len(rows)} rows")
+    return provenance, train_data
 
 
-def rows(config: LoraConfig, stage: StageName, examples: Sequence[Example], predicted: dict[str, str]) -> list[Row]:
-    """A row an example, two where both stages are learnt at once. predicted: the first stage's words for what `own` names."""
+def make_rows(
+    config: FinetuneConfig, stage: StageName, examples: Sequence[Example], predicted: Mapping[str, str]
+) -> list[TrainingRow]:
+    """Make the rows of a stage: one per example, or two for `joint`, which learns both stages.
+
+    Args:
+        config: `answer.evidence` selects the evidence in second-stage prompts.
+        stage: which stage.
+        examples: the examples.
+        predicted: predicted evidence by example id, for the examples of `needs_prediction`.
+    """
     if stage == "evidence":
-        return [Row(example) for example in examples]
+        return [TrainingRow(example) for example in examples]
     if config.answer.evidence == "none":
-        return [Row(example, "") for example in examples]
+        return [TrainingRow(example, "") for example in examples]
     if config.answer.evidence == "joint":
-        return [row for example in examples for row in (Row(example), Row(example, example.evidence))]
-    return [Row(example, predicted.get(example.id, example.evidence)) for example in examples]
+        return [row for example in examples for row in (TrainingRow(example), TrainingRow(example, example.evidence))]
+    return [TrainingRow(example, predicted.get(example.id, example.evidence)) for example in examples]
 
 
-def own(config: LoraConfig, examples: Sequence[Example]) -> list[Example]:
-    """The examples whose second stage reads the first one's own words; for `mix` half of them, drawn with the config's seed."""
+def needs_prediction(config: FinetuneConfig, examples: Sequence[Example]) -> list[Example]:
+    """Return the examples to train on predicted evidence; for `mix`, a random half."""
     share = {"mix": 0.5, "predicted": 1.0}.get(config.answer.evidence, 0.0)
-    drawn = np.random.default_rng(config.seed).random(len(examples)) < share
-    return [example for example, mine in zip(examples, drawn, strict=True) if mine]
+    chosen = np.random.default_rng(config.seed).random(len(examples)) < share
+    return [example for example, is_chosen in zip(examples, chosen, strict=True) if is_chosen]
 
 
-def _read(sources: Iterable[Source], seed: int, needed: int | None = None) -> Loaded:
-    """Read all sources as one."""
-    loaded = [load(source, seed, needed) for source in sources]
-    return Loaded(
+def _load_all(sources: Iterable[DataSource], seed: int, limit: int | None = None, *, evidence: bool) -> LoadedExamples:
+    """Load all data sources and concatenate them."""
+    loaded = [load(source, seed, limit, evidence=evidence) for source in sources]
+    return LoadedExamples(
         tuple(example for each in loaded for example in each.examples),
         tuple(row for each in loaded for row in each.bad),
         tuple(note for each in loaded for note in each.notes),
     )
 
 
-def curve(trained: Trained, path: Path, title: str) -> None:
-    """Draw the loss over the steps, with the held-out loss before and after."""
-    import matplotlib  # noqa: PLC0415 - half a second
+def plot_loss(result: TrainingResult, path: Path, title: str) -> None:
+    """Plot the training loss per step, and the held-out loss before and after."""
+    import matplotlib  # noqa: PLC0415 - takes half a second
 
     matplotlib.use("Agg")
     from matplotlib import pyplot  # noqa: PLC0415
 
     figure, axes = pyplot.subplots(figsize=(7, 4), layout="constrained")
-    axes.plot(*zip(*trained.history, strict=True), label="training")
-    if trained.before:
-        axes.plot([0, trained.steps], [trained.before["loss"], trained.after["loss"]], "o", label="held out")
-    axes.set(xlabel="step", ylabel="loss (nats a token)", title=title, ylim=(0, None))
-    if trained.history or trained.before:  # neither after a handful of steps
+    axes.plot(*zip(*result.history, strict=True), label="training")
+    if result.before:
+        axes.plot([0, result.steps], [result.before["loss"], result.after["loss"]], "o", label="held out")
+    axes.set(xlabel="step", ylabel="loss (nats per token)", title=title, ylim=(0, None))
+    if result.history or result.before:  # a training of a few steps has neither
         axes.legend()
     figure.savefig(path, dpi=120)
     pyplot.close(figure)

@@ -1,7 +1,9 @@
-"""Train rows into a LoRA adapter: TRL's SFTTrainer and PEFT do the work (loop, checkpoints, resuming, several processes).
+"""Train a LoRA adapter with TRL's SFTTrainer and PEFT.
 
-What is ours: the rows and their collation, what is adapted, and the looks at the result. Only the language model is adapted
-unless the config asks for more, because vLLM serves no other part of an adapter.
+This module supplies the rows, their collation and order, the adapted layers, and a comparison of
+the result with its base model. The loop, checkpoints, resuming and multi-process training are
+TRL's. Only the language model is adapted unless the configuration asks for the vision tower too,
+because vLLM ignores the other parts of an adapter.
 """
 
 from __future__ import annotations
@@ -16,8 +18,7 @@ from typing import Any
 
 import torch
 from datasets import Dataset
-from peft import LoraConfig as PeftConfig
-from peft import PeftModel, get_peft_model
+from peft import LoraConfig, PeftModel, get_peft_model
 from safetensors import SafetensorError
 from torch import nn
 from transformers import AutoModelForImageTextToText, PreTrainedModel, set_seed
@@ -25,128 +26,153 @@ from transformers.trainer_utils import get_last_checkpoint
 from trl import SFTConfig, SFTTrainer
 
 from espresso.errors import DataError, ModelError
+from espresso.files import replace_folder
 from espresso.models.device import best_dtype
-from espresso.models.processor import Reader
-from finetune.config import LoraConfig, Stage
-from finetune.lora.collate import Collator, Row
-from finetune.lora.grouping import Grouped, length
+from espresso.models.processor import ChatProcessor
+from finetune.lora.collate import IGNORE_INDEX, ConversationCollator, TrainingRow
+from finetune.lora.config import FinetuneConfig, StageConfig
+from finetune.lora.grouping import SeededLengthSampler, approximate_length
 
 logger = logging.getLogger(__name__)
-_TORCH_CANNOT_WRITE = re.compile("PytorchStreamWriter|inline_container|unexpected pos")
-FIXED_ROWS = 64
-"""Rows that the adapter is looked at with, beside its base and merged into it."""
+
+_TORCH_WRITE_ERROR = re.compile("PytorchStreamWriter|inline_container|unexpected pos")
+"""Messages of the RuntimeError that `torch.save` raises if a file cannot be written."""
+COMPARED_ROWS = 64
+"""Number of training rows with which the adapter is compared with its base model."""
 
 
 @dataclass(frozen=True)
-class Trained:
-    """What a training gave.
-
-    steps: optimizer steps in all. before, after: `loss` and `token_accuracy` on the held-out rows, empty without any. history:
-    (step, loss). changed: share of the fixed rows' reply tokens for which the adapter changes the most likely one; merged: share
-    for which adapter and merged weights agree on it.
-    """
+class TrainingResult:
+    """Measurements of a training."""
 
     steps: int
+    """Number of optimizer steps, including those before a resume."""
     before: dict[str, float]
+    """`loss` and `token_accuracy` on the held-out rows before training; empty without held-out
+    rows."""
     after: dict[str, float]
+    """The same after training."""
     history: tuple[tuple[float, float], ...]
+    """(step, training loss) pairs."""
     changed: float
+    """Share of reply tokens that the adapter changes; see
+    `compare_with_base`."""
     merged: float
+    """Share of reply tokens on which adapter and merged weights agree."""
 
 
 def train(
-    config: LoraConfig,
-    stage: Stage,
+    config: FinetuneConfig,
+    stage_config: StageConfig,
     base: str,
-    rows: Sequence[Row],
-    held_out: Sequence[Row],
+    rows: Sequence[TrainingRow],
+    held_out: Sequence[TrainingRow],
     out: Path,
     checkpoints: Path,
     *,
     first: Path | None = None,
     steps: int | None = None,
-) -> Trained:
-    """Train an adapter of the model in folder `base` into `out`, or go on where the last checkpoint stopped.
+) -> TrainingResult:
+    """Train an adapter, or resume from the last checkpoint, and save it.
 
-    checkpoints: a folder that is there. first: an adapter to go on from, instead of a fresh one. steps: how many, instead of the
-    stage's epochs. Raises DataError for a row that is too long or a disk that takes no more, ModelError for an adapter that does
-    not fit the base or changes nothing.
+    Args:
+        config: the configuration.
+        stage_config: the section of the configuration for this stage.
+        base: folder of the base model.
+        rows: training rows.
+        held_out: rows to evaluate on before and after; may be empty.
+        out: folder to save the adapter in.
+        checkpoints: an existing folder for checkpoints.
+        first: folder of an adapter to continue from. None starts a new adapter.
+        steps: number of optimizer steps, instead of the stage's epochs.
+
+    Raises:
+        DataError: a row is too long or a checkpoint cannot be written.
+        ModelError: `first` does not fit the base model, or the trained adapter has no effect.
     """
 
-    def fresh() -> LoraTrainer:
-        return trainer(config, stage, base, rows, held_out, checkpoints, first=first, steps=steps)
+    def new_trainer() -> LoraTrainer:
+        return build_trainer(config, stage_config, base, rows, held_out, checkpoints, first=first, steps=steps)
 
-    # A trainer that has evaluated no longer shares gradients between processes: what is measured before is another one.
-    before = _measured(fresh()) if held_out else {}
-    made = fresh()
+    # A trainer that has evaluated no longer synchronizes gradients between processes, so use
+    # another one for this.
+    before = _evaluate(new_trainer()) if held_out else {}
+    trainer = new_trainer()
     try:
-        made.train(resume_from_checkpoint=get_last_checkpoint(str(checkpoints)))
-        after = _measured(made) if held_out else {}
-        _save(made, out)
+        trainer.train(resume_from_checkpoint=get_last_checkpoint(str(checkpoints)))
+        after = _evaluate(trainer) if held_out else {}
+        _save_adapter(trainer, out)
     except (OSError, SafetensorError, RuntimeError) as error:
-        if isinstance(error, RuntimeError) and not _TORCH_CANNOT_WRITE.search(str(error)):
+        if isinstance(error, RuntimeError) and not _TORCH_WRITE_ERROR.search(str(error)):
             raise
         reason = str(error).splitlines()[0]
-        raise DataError(f"{checkpoints}: cannot be written ({reason}). Make room; the same command goes on.") from error
-    changed, merged = _looked_at(made.accelerator.unwrap_model(made.model), made.data_collator, rows[:FIXED_ROWS])
-    history = tuple((entry["step"], entry["loss"]) for entry in made.state.log_history if "loss" in entry)
-    return Trained(made.state.global_step, before, after, history, changed, merged)
+        raise DataError(
+            f"{checkpoints}: cannot write a checkpoint ({reason}). Free disk space and run the same command to resume."
+        ) from error
+    model = trainer.accelerator.unwrap_model(trainer.model)
+    changed, merged = compare_with_base(model, trainer.data_collator, rows[:COMPARED_ROWS])
+    history = tuple((entry["step"], entry["loss"]) for entry in trainer.state.log_history if "loss" in entry)
+    return TrainingResult(trainer.state.global_step, before, after, history, changed, merged)
 
 
 class LoraTrainer(SFTTrainer):
-    """TRL's trainer, its rows in a given order."""
+    """SFTTrainer with a given sampler of the training rows."""
 
-    def __init__(self, *args: Any, order: Grouped, **kwargs: Any) -> None:
+    def __init__(self, *args: Any, sampler: SeededLengthSampler, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        self.order = order
+        self.sampler = sampler
 
-    def _get_train_sampler(self, *_: Any) -> Grouped:
-        return self.order
+    def _get_train_sampler(self, *_: Any) -> SeededLengthSampler:
+        return self.sampler
 
 
-def trainer(
-    config: LoraConfig,
-    stage: Stage,
+def build_trainer(
+    config: FinetuneConfig,
+    stage_config: StageConfig,
     base: str,
-    rows: Sequence[Row],
-    held_out: Sequence[Row],
+    rows: Sequence[TrainingRow],
+    held_out: Sequence[TrainingRow],
     checkpoints: Path,
     *,
     first: Path | None = None,
     steps: int | None = None,
 ) -> LoraTrainer:
-    """TRL's trainer over our rows; see `train`."""
+    """Build the trainer of a stage; see `train` for the arguments."""
     set_seed(config.seed)
-    reader = Reader(base, sees=True)
+    processor = ChatProcessor(base, vision=True)
     return LoraTrainer(
-        adapted(config, base, first),
-        arguments(config, stage, checkpoints, steps),
-        data_collator=Collator(reader, style=config.prompts, size=config.frame_size, max_length=config.max_length),
-        train_dataset=_dataset(rows),
-        eval_dataset=_dataset(held_out) if held_out else None,
-        processing_class=reader.processor,
-        order=Grouped([length(row, config.frame_size) for row in rows], config.batch, config.seed),
+        load_model(config, base, first),
+        training_arguments(config, stage_config, checkpoints, steps),
+        data_collator=ConversationCollator(processor, style=config.prompts, size=config.frame_size, max_length=config.max_length),
+        train_dataset=_to_dataset(rows),
+        eval_dataset=_to_dataset(held_out) if held_out else None,
+        processing_class=processor.processor,
+        sampler=SeededLengthSampler([approximate_length(row, config.frame_size) for row in rows], config.batch, config.seed),
     )
 
 
-def arguments(config: LoraConfig, stage: Stage, checkpoints: Path, steps: int | None) -> SFTConfig:
-    """The trainer's settings. Raises DataError where the processes cannot share a batch."""
-    made = SFTConfig(
+def training_arguments(config: FinetuneConfig, stage_config: StageConfig, checkpoints: Path, steps: int | None) -> SFTConfig:
+    """Return TRL's training arguments.
+
+    Raises:
+        DataError: the batch cannot be divided among the processes.
+    """
+    arguments = SFTConfig(
         output_dir=str(checkpoints),
         max_steps=steps or -1,
-        num_train_epochs=stage.epochs,
+        num_train_epochs=stage_config.epochs,
         per_device_train_batch_size=config.device_batch,
         per_device_eval_batch_size=config.device_batch,
-        learning_rate=stage.learning_rate,
+        learning_rate=stage_config.learning_rate,
         lr_scheduler_type="cosine",
-        warmup_steps=config.warmup,
+        warmup_steps=config.warmup,  # a value below 1 is a share of the steps
         weight_decay=config.weight_decay,
         gradient_checkpointing=config.gradient_checkpointing,
         bf16=best_dtype() is torch.bfloat16,
         use_cpu=not torch.cuda.is_available(),
         dataloader_num_workers=config.workers,
         dataset_kwargs={"skip_prepare_dataset": True},
-        max_length=None,  # a row that is too long is refused, not cut
+        max_length=None,  # the collator refuses a row that is too long
         remove_unused_columns=False,
         save_steps=config.save_every,
         save_total_limit=1,
@@ -155,37 +181,46 @@ def arguments(config: LoraConfig, stage: Stage, checkpoints: Path, steps: int | 
         seed=config.seed,
         data_seed=config.seed,
     )
-    share, rest = divmod(config.batch, config.device_batch * made.world_size)
-    if rest or not share:
+    accumulation, remainder = divmod(config.batch, config.device_batch * arguments.world_size)
+    if remainder or not accumulation:
         raise DataError(
-            f"batch of {config.batch} cannot be shared by {made.world_size} processes of {config.device_batch} each. "
-            "Make batch a multiple of their product."
+            f"a batch of {config.batch} cannot be divided among {arguments.world_size} processes with a device_batch of "
+            f"{config.device_batch}. Make batch a multiple of their product."
         )
-    made.gradient_accumulation_steps = share
-    return made
+    arguments.gradient_accumulation_steps = accumulation
+    return arguments
 
 
-def _dataset(rows: Sequence[Row]) -> Dataset:
-    """Rows as the trainer's kind of dataset; they stay as they are, and their pictures undecoded, until a batch is made."""
+def _to_dataset(rows: Sequence[TrainingRow]) -> Dataset:
+    """Wrap rows in a `datasets.Dataset` of their indices; an item looks its row up."""
 
-    def fetch(items: dict[str, list[int]]) -> dict[str, list[Row]]:
-        return {"row": [rows[number] for number in items["number"]]}
+    def look_up(items: dict[str, list[int]]) -> dict[str, list[TrainingRow]]:
+        return {"row": [rows[index] for index in items["index"]]}
 
-    return Dataset.from_dict({"number": range(len(rows))}).with_transform(fetch)
+    return Dataset.from_dict({"index": range(len(rows))}).with_transform(look_up)
 
 
-def adapted(config: LoraConfig, base: str, first: Path | None) -> PeftModel:
-    """Put an adapter on the base, fresh or `first`; all else is frozen."""
+def load_model(config: FinetuneConfig, base: str, first: Path | None) -> PeftModel:
+    """Load the base model, frozen, with a trainable adapter.
+
+    Args:
+        config: settings of a new adapter.
+        base: folder of the base model.
+        first: folder of an adapter to continue from. None adds a new one.
+
+    Raises:
+        ModelError: the adapter in `first` does not fit the base model.
+    """
     model = AutoModelForImageTextToText.from_pretrained(base, dtype=best_dtype())
     if first is None:
-        settings = PeftConfig(
+        adapter = LoraConfig(
             r=config.lora.rank,
             lora_alpha=config.lora.alpha,
             lora_dropout=config.lora.dropout,
-            target_modules=_targets(model, vision=config.lora.vision),
+            target_modules=_target_modules(model, vision=config.lora.vision),
             task_type="CAUSAL_LM",
         )
-        return get_peft_model(model, settings)
+        return get_peft_model(model, adapter)
     try:
         return PeftModel.from_pretrained(model, str(first), is_trainable=True)
     except (RuntimeError, ValueError) as error:
@@ -193,61 +228,74 @@ def adapted(config: LoraConfig, base: str, first: Path | None) -> PeftModel:
         raise ModelError(f"{first}: this adapter does not fit {base} ({reason}). Train the first stage on this base.") from error
 
 
-def _targets(model: PreTrainedModel, *, vision: bool) -> str:
-    """Name the linear layers to adapt, as a pattern: those of the language model, or of every part."""
+def _target_modules(model: PreTrainedModel, *, vision: bool) -> str:
+    """Return a pattern of the linear layers to adapt."""
     decoder = model.get_decoder()
     (name,) = (name for name, module in model.named_modules() if module is decoder)
-    leaves = {path.rpartition(".")[2] for path, module in decoder.named_modules() if isinstance(module, nn.Linear)}
     if not vision:
+        leaves = {path.rpartition(".")[2] for path, module in decoder.named_modules() if isinstance(module, nn.Linear)}
         return rf"{re.escape(name)}\..*\.({'|'.join(sorted(leaves))})"
-    logger.warning("The adapter changes vision tower and projector too: vLLM will not apply that part of it.")
+    logger.warning("The adapter includes the vision tower and the projector; vLLM ignores these parts.")
     head = model.get_output_embeddings()
-    every = (path for path, module in model.named_modules() if isinstance(module, nn.Linear) and module is not head)
-    return "|".join(re.escape(path) for path in every)
+    layers = (path for path, module in model.named_modules() if isinstance(module, nn.Linear) and module is not head)
+    return "|".join(re.escape(path) for path in layers)
 
 
-def _save(trainer: SFTTrainer, out: Path) -> None:
-    """Write the adapter, weights and config, without the copy of the tokenizer and the template of a card that TRL adds."""
+def _save_adapter(trainer: SFTTrainer, out: Path) -> None:
+    """Save the adapter without the tokenizer and the model card that TRL adds."""
     part = out.with_name(f"{out.name}.part")
     trainer.save_model(str(part))
     if trainer.accelerator.is_main_process:
-        out.mkdir(parents=True, exist_ok=True)
-        for file in part.glob("adapter_*"):
-            file.replace(out / file.name)
-        shutil.rmtree(part)
+        for path in part.iterdir():
+            if path.is_dir():
+                shutil.rmtree(path)
+            elif not path.name.startswith("adapter_"):
+                path.unlink()
+        replace_folder(part, out, keep=("*",))
 
 
-def _measured(trainer: SFTTrainer) -> dict[str, float]:
-    found = trainer.evaluate()
-    return {"loss": found["eval_loss"], "token_accuracy": found["eval_mean_token_accuracy"]}
+def _evaluate(trainer: SFTTrainer) -> dict[str, float]:
+    metrics = trainer.evaluate()
+    return {"loss": metrics["eval_loss"], "token_accuracy": metrics["eval_mean_token_accuracy"]}
 
 
-def _looked_at(model: PeftModel, collate: Any, rows: Sequence[Row]) -> tuple[float, float]:
-    """Compare the most likely reply tokens with the adapter, without it, and merged: (share changed, share agreeing when merged).
+def compare_with_base(model: PeftModel, collate: Any, rows: Sequence[TrainingRow]) -> tuple[float, float]:
+    """Compare the most likely reply tokens with the adapter, without it, and with it merged.
 
-    Raises ModelError where adapter and base have the very same logits.
+    Args:
+        model: base model and adapter. The adapter is merged into it at the end.
+        collate: the collator of the training.
+        rows: rows to compare on.
+
+    Returns:
+        The share of tokens that the adapter changes, and the share on which adapter and merged
+        weights agree.
+
+    Raises:
+        ModelError: the logits with and without the adapter are identical.
     """
     model.eval()
     batches = [collate([{"row": row}]) for row in rows]
-    adapted = [_logits(model, batch) for batch in batches]
+    adapted = [_reply_logits(model, batch) for batch in batches]
     with model.disable_adapter():
-        bare = [_logits(model, batch) for batch in batches]
-    if all(torch.equal(one, other) for one, other in zip(adapted, bare, strict=True)):
-        raise ModelError("the trained adapter changes no logits. Raise learning_rate or the number of steps.")
+        base = [_reply_logits(model, batch) for batch in batches]
+    if all(torch.equal(one, other) for one, other in zip(adapted, base, strict=True)):
+        raise ModelError("the trained adapter changes no logits. Increase learning_rate or the number of steps.")
     merged_model = model.merge_and_unload()
-    merged = [_logits(merged_model, batch) for batch in batches]
-    return 1 - _agreement(adapted, bare), _agreement(adapted, merged)
+    merged = [_reply_logits(merged_model, batch) for batch in batches]
+    return 1 - _agreement(adapted, base), _agreement(adapted, merged)
 
 
-def _logits(model: nn.Module, batch: dict[str, torch.Tensor]) -> torch.Tensor:
-    """Logits before each token of the reply, (tokens, vocabulary)."""
+def _reply_logits(model: nn.Module, batch: dict[str, torch.Tensor]) -> torch.Tensor:
+    """Return the logits that predict a row's reply, (tokens, vocabulary), from a batch of one."""
     device = next(model.parameters()).device
     inputs = {name: value.to(device) for name, value in batch.items() if name != "labels"}
     with torch.inference_mode():
         logits: torch.Tensor = model(**inputs, use_cache=False).logits
-    return logits[0, :-1][batch["labels"][0, 1:].to(device) >= 0].float().cpu()
+    return logits[0, :-1][batch["labels"][0, 1:].to(device) != IGNORE_INDEX].float().cpu()
 
 
-def _agreement(some: Sequence[torch.Tensor], others: Sequence[torch.Tensor]) -> float:
-    same = torch.cat([one.argmax(-1) == other.argmax(-1) for one, other in zip(some, others, strict=True)])
+def _agreement(one: Sequence[torch.Tensor], other: Sequence[torch.Tensor]) -> float:
+    """Return the share of tokens with the same most likely token."""
+    same = torch.cat([a.argmax(-1) == b.argmax(-1) for a, b in zip(one, other, strict=True)])
     return float(same.float().mean())

@@ -1,5 +1,6 @@
-"""The embedded models, made from scratch: a Qwen2-VL that captions, gathers evidence and answers, a Qwen2 that selects frames.
+"""Training of the embedded tiny models: a Qwen2-VL, a captioner, a frame selector and a judge.
 
-`config` says how, `build` makes tokenizer and random weights, `data` draws batches from the world's train split, `forward` is the
-training pass, `train` the run.
+`config` defines the YAML configuration, `build` makes tokenizer and random weights, `data` and
+`judgements` generate batches from the world's train split, `forward` is the training forward pass,
+and `train` runs the training.
 """

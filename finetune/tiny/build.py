@@ -1,4 +1,4 @@
-"""The tiny models before training: a tokenizer made of the world's own words, and random weights in Qwen's architectures."""
+"""Build tokenizers and untrained models for the tiny models, in Qwen's architectures."""
 
 from __future__ import annotations
 
@@ -23,13 +23,15 @@ from transformers import (
 )
 from transformers.models.qwen2.tokenization_qwen2 import PRETOKENIZE_REGEX
 
-from espresso.world import story
+from espresso import world
 from finetune.tiny import judgements
 from finetune.tiny.config import TinyConfig
 
-SEE = ("vlm", "captioner")
-"""Roles whose models look at pictures; the others read text alone."""
-SPECIALS = ("<|endoftext|>", "<|im_start|>", "<|im_end|>", "<|vision_start|>", "<|vision_end|>", "<|image_pad|>", "<|video_pad|>")
+VISION_ROLES = ("vlm", "captioner")
+"""Roles with a vision model; the others are text models."""
+SPECIAL_TOKENS = (
+    "<|endoftext|>", "<|im_start|>", "<|im_end|>", "<|vision_start|>", "<|vision_end|>", "<|image_pad|>", "<|video_pad|>",
+)  # fmt: skip
 CHAT_TEMPLATE = (
     "{%- for message in messages -%}{{ '<|im_start|>' + message.role + '\n' }}"
     "{%- if message.content is string -%}{{ message.content }}{%- else -%}{%- for part in message.content -%}"
@@ -39,21 +41,22 @@ CHAT_TEMPLATE = (
 )
 
 
-def words() -> Iterator[str]:
-    """Text as the models will read and write it, from the train split."""
+def corpus() -> Iterator[str]:
+    """Yield texts of the train split, as the models read and write them, to train a tokenizer."""
     for index in range(3000):
-        told = story("train", index)
-        yield from (f"{i}.{i}s: {beat.fact}." for i, beat in enumerate(told.beats))
-        for motif in told.motifs:
+        story = world.story("train", index)
+        yield from (f"{i}.{i}s: {beat.fact}." for i, beat in enumerate(story.beats))
+        for motif in story.motifs:
             yield f"Q: {motif.text}\n" + "".join(f"{'ABCD'[i]}: {option}\n" for i, option in enumerate(motif.options))
             yield motif.answer
         yield 'nothing happens\nuser\nassistant\nsystem\ncaption\nanswer\n{"frames":[1,2]}'
 
 
-def tokenizer(config: TinyConfig) -> Qwen2Tokenizer:
-    """Byte-level BPE with Qwen's pre-tokenization: any text can be written, the world's words are mostly one token each.
+def build_tokenizer(config: TinyConfig) -> Qwen2Tokenizer:
+    """Train a byte-level BPE tokenizer with Qwen's pre-tokenization.
 
-    The judge reads and writes words that are not the world's, and has a vocabulary of its own.
+    It encodes any text; most of the world's words are one token. The judge reads and writes other
+    words too, and has its own vocabulary.
     """
     trained = Tokenizer(models.BPE())
     trained.pre_tokenizer = pre_tokenizers.Sequence(
@@ -64,26 +67,28 @@ def tokenizer(config: TinyConfig) -> Qwen2Tokenizer:
     )
     trained.decoder = decoders.ByteLevel()
     trainer = trainers.BpeTrainer(
-        vocab_size=config.vocabulary - len(SPECIALS), initial_alphabet=pre_tokenizers.ByteLevel.alphabet(), show_progress=False
+        vocab_size=config.vocabulary - len(SPECIAL_TOKENS),
+        initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
+        show_progress=False,
     )
-    trained.train_from_iterator(chain(words(), judgements.words() if config.role == "judge" else ()), trainer)
-    made = json.loads(trained.to_str())["model"]
-    merges: Any = [tuple(merge) for merge in made["merges"]]
-    tokens = Qwen2Tokenizer(vocab=made["vocab"], merges=merges, eos_token="<|im_end|>")
-    tokens.add_special_tokens({"additional_special_tokens": list(SPECIALS)})
+    trained.train_from_iterator(chain(corpus(), judgements.corpus() if config.role == "judge" else ()), trainer)
+    bpe = json.loads(trained.to_str())["model"]
+    merges: Any = [tuple(merge) for merge in bpe["merges"]]
+    tokens = Qwen2Tokenizer(vocab=bpe["vocab"], merges=merges, eos_token="<|im_end|>")
+    tokens.add_special_tokens({"additional_special_tokens": list(SPECIAL_TOKENS)})
     tokens.chat_template = CHAT_TEMPLATE
     return tokens
 
 
-def processor(config: TinyConfig) -> Qwen2VLProcessor:
-    """Pictures of any size become `image_size` squares' worth of 14-pixel patches, two by two a token."""
+def build_processor(config: TinyConfig) -> Qwen2VLProcessor:
+    """Build a processor that resizes frames to the area of a square of `image_size` pixels."""
     pixels = config.image_size**2
     images = Qwen2VLImageProcessor(patch_size=14, merge_size=2, size={"shortest_edge": pixels, "longest_edge": pixels})
-    return Qwen2VLProcessor(images, tokenizer(config), Qwen2VLVideoProcessor(), chat_template=CHAT_TEMPLATE)
+    return Qwen2VLProcessor(images, build_tokenizer(config), Qwen2VLVideoProcessor(), chat_template=CHAT_TEMPLATE)
 
 
-def build(config: TinyConfig, tokens: Qwen2Tokenizer) -> PreTrainedModel:
-    """A model with random weights for the config's role."""
+def build_model(config: TinyConfig, tokens: Qwen2Tokenizer) -> PreTrainedModel:
+    """Build the model of the configuration's role with random weights."""
     text: dict[str, Any] = {
         "vocab_size": len(tokens),
         "hidden_size": config.hidden,
@@ -98,16 +103,23 @@ def build(config: TinyConfig, tokens: Qwen2Tokenizer) -> PreTrainedModel:
         "pad_token_id": tokens.convert_tokens_to_ids("<|endoftext|>"),
     }
     rope = {"rope_type": "default", "rope_theta": 10000.0}
-    if config.role not in SEE:
-        return _mimetic(Qwen2ForCausalLM(Qwen2Config(**text, rope_parameters=rope)))
+    if config.role not in VISION_ROLES:
+        return _mimetic_init(Qwen2ForCausalLM(Qwen2Config(**text, rope_parameters=rope)))
     half = config.hidden // config.heads // 2
-    rows = half // 4  # time, height and width share the rotary half dimensions, as 16:24:24 of 64 in Qwen2-VL
-    sections = [half - 2 * ((half - rows) // 2), (half - rows) // 2, (half - rows) // 2]
-    special: dict[str, Any] = {
+    # Time, height and width share the rotary half dimensions; Qwen2-VL divides 64 of them as
+    # 16:24:24.
+    height_width = (half - half // 4) // 2
+    sections = [half - 2 * height_width, height_width, height_width]
+    special_ids: dict[str, Any] = {
         f"{name}_token_id": tokens.convert_tokens_to_ids(f"<|{token}|>")
-        for name, token in (("image", "image_pad"), ("video", "video_pad"), *zip(_VISION, _VISION, strict=True))
+        for name, token in (
+            ("image", "image_pad"),
+            ("video", "video_pad"),
+            ("vision_start", "vision_start"),
+            ("vision_end", "vision_end"),
+        )
     }
-    seeing = {
+    vision = {
         "depth": config.vision_depth,
         "embed_dim": config.vision_width,
         "hidden_size": config.hidden,
@@ -116,30 +128,36 @@ def build(config: TinyConfig, tokens: Qwen2Tokenizer) -> PreTrainedModel:
         "patch_size": 14,
         "spatial_merge_size": 2,
     }
-    reading = {**text, "rope_parameters": {**rope, "mrope_section": sections}}
-    settings = Qwen2VLConfig(text_config=reading, vision_config=seeing, tie_word_embeddings=True, **special)
-    return _mimetic(Qwen2VLForConditionalGeneration(settings))
+    text["rope_parameters"] = {**rope, "mrope_section": sections}
+    model_config = Qwen2VLConfig(text_config=text, vision_config=vision, tie_word_embeddings=True, **special_ids)
+    return _mimetic_init(Qwen2VLForConditionalGeneration(model_config))
 
 
-def inherit(model: PreTrainedModel, tokens: Qwen2Tokenizer, start: Path) -> None:
-    """Give a model the weights of a finished one of its sizes; tokens that only one of the two knows stay as they are."""
-    other: Any = type(model).from_pretrained(start)
-    known, weights = Qwen2Tokenizer.from_pretrained(start).get_vocab(), other.state_dict()
-    mine, theirs = zip(*((place, known[token]) for token, place in tokens.get_vocab().items() if token in known), strict=True)
+def load_start_weights(model: PreTrainedModel, tokens: Qwen2Tokenizer, start: Path) -> None:
+    """Copy the weights of a trained model of the same architecture into a new model.
+
+    Args:
+        model: the new model; tokens that the trained model does not know keep their embeddings,
+            rescaled.
+        tokens: tokenizer of the new model.
+        start: folder of the trained model and its tokenizer.
+    """
+    trained: Any = type(model).from_pretrained(start)
+    vocabulary, weights = Qwen2Tokenizer.from_pretrained(start).get_vocab(), trained.state_dict()
+    shared = [(index, vocabulary[token]) for token, index in tokens.get_vocab().items() if token in vocabulary]
+    new_ids, trained_ids = zip(*shared, strict=True)
     embeddings = cast(torch.nn.Embedding, model.get_input_embeddings()).weight.detach()
-    embeddings *= other.get_input_embeddings().weight.std() / embeddings.std()
-    embeddings[list(mine)] = other.get_input_embeddings().weight.detach()[list(theirs)]
-    model.load_state_dict({name: embeddings if len(weight) == len(known) else weight for name, weight in weights.items()})
+    embeddings *= trained.get_input_embeddings().weight.std() / embeddings.std()
+    embeddings[list(new_ids)] = trained.get_input_embeddings().weight.detach()[list(trained_ids)]
+    model.load_state_dict({name: embeddings if len(weight) == len(vocabulary) else weight for name, weight in weights.items()})
 
 
-_VISION = ("vision_start", "vision_end")
+def _mimetic_init(model: PreTrainedModel) -> PreTrainedModel:
+    """Initialize keys equal to queries: attention heads start by attending to similar tokens.
 
-
-def _mimetic(model: PreTrainedModel) -> PreTrainedModel:
-    """Let every head begin by attending to tokens like its own: keys equal queries.
-
-    Trockman and Kolter, Mimetic Initialization of Self-Attention Layers, 2023; with weights wide enough for that to show. What a
-    text model of ours has to learn first is to find a name or a time again (docs/LOG.md).
+    Trockman and Kolter, Mimetic Initialization of Self-Attention Layers, 2023, with weights large
+    enough for an effect. The first thing the text models have to learn is to find a name or a time
+    again (docs/LOG.md).
     """
     decoder = model.get_decoder()
     with torch.no_grad():

@@ -1,62 +1,88 @@
-"""The settings of the tiny models' training, read from YAML; each field with its reason."""
+"""Configuration of the training of one embedded tiny model."""
 
 from __future__ import annotations
 
 from pathlib import Path
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict
+from finetune.config import Settings
 
 
-class TinyConfig(BaseModel):
-    """How one tiny model is built and trained.
+class TinyConfig(Settings):
+    """Architecture, data and training of one tiny model.
 
-    role: `vlm` (captioner and base of the reasoner in one Qwen2-VL), `captioner` (one that captions and nothing else, to be had
-    for less), `selector` or `judge` (Qwen2 text models). batches: how many to learn from; processes of one run share them, each
-    step takes one a process. start: folder of a finished model to go on from, with another seed for other batches; None starts
-    from random weights. tower: folder of a model whose vision tower is taken over and stays as it is, as LLaVA's does.
-    reports_after: share of the batches that come before reports from pictures. prompt_weight: how much the prompt's own words
-    count in the loss beside the reply: a reply holds a handful of telling tokens, that a name in the question comes again in a
-    caption is learnt from the prompt far sooner. noise: share of a caption's words shown wrongly, see
-    `finetune.tiny.data.misled`. comparing: share of the judge's batches that come first and only compare, see
-    `finetune.tiny.judgements.JudgeBatches`. frame_size: at which the profile hands it frames; its image processor makes
-    image_size of them. Sizes are those of the architecture's own config; the defaults keep each model under 12 MB as float32
-    safetensors.
+    The default sizes keep a model under 12 MB as float32 safetensors.
     """
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
     role: Literal["vlm", "captioner", "selector", "judge"]
+    """`vlm` is a Qwen2-VL, captioner and base model of the reasoner in one; `captioner` is a
+    smaller Qwen2-VL that only captions; `selector` and `judge` are Qwen2 text models."""
     output: Path
+    """Folder for the model."""
     checkpoints: Path
+    """Folder for the checkpoints of the training."""
     start: Path | None = None
+    """Folder of a model of the same architecture to start from; None starts from random weights.
+    Use another seed to continue a training on other batches."""
     tower: Path | None = None
+    """Folder of a model to copy the vision tower from; the copy is frozen, as in LLaVA."""
     batches: int
+    """Number of training batches. The processes of a run share them: each takes one batch per
+    step."""
     reports_after: float = 0.25
+    """Share of the batches that come before the first reports from frames."""
     learning_rate: float
+    """Peak learning rate: constant after the warm-up, then a cosine decay to zero over the last
+    quarter of the steps."""
     warmup: float = 0.03
+    """Share of the steps with a rising learning rate."""
     prompt_weight: float = 0.3
+    """Weight of the prompt's tokens in the loss, relative to the reply's. A reply has few
+    informative tokens; that a name in the question occurs again in a caption is learned much sooner
+    from the prompt."""
     noise: float = 0.0
+    """Share of a caption's tokens that are replaced in the input; see
+    `finetune.tiny.data.add_token_noise`."""
     seed: int = 0
+    """Seed of the batches and of the random weights."""
     threads: int = 2
+    """Threads per process."""
     save_every: int = 200
+    """Steps between checkpoints."""
 
     vocabulary: int = 1000
+    """Number of tokens."""
     hidden: int = 192
+    """Hidden size of the language model."""
     layers: int = 4
     heads: int = 6
     kv_heads: int = 2
+    """Number of key and value heads."""
     feed_forward: int = 384
+    """Intermediate size of the language model."""
     context: int = 1024
+    """Maximum length in tokens."""
     frame_size: int = 112
+    """Side of a frame in pixels, as in the profile that uses the model."""
     image_size: int = 112
+    """Side in pixels to which the image processor resizes a frame; a multiple of 28."""
     vision_width: int = 128
+    """Hidden size of the vision tower."""
     vision_depth: int = 4
+    """Layers of the vision tower."""
     vision_heads: int = 4
+    """Attention heads of the vision tower."""
 
     caption_batch: int = 64
+    """Rows of a batch of captions."""
     report_batch: int = 24
+    """Rows of a batch of reports from frames."""
     text_batch: int = 48
+    """Rows of a batch of reports from captions."""
     selector_batch: int = 24
+    """Rows of a batch for the selector."""
     judge_batch: int = 32
+    """Rows of a batch for the judge."""
     comparing: float = 0.4
+    """Share of the judge's batches that come first and contain only comparisons; see
+    `finetune.tiny.judgements.JudgeBatches`."""

@@ -1,7 +1,11 @@
-"""Training batches for the tiny judge: answers spoilt in known ways, and what is to be said of them.
+"""Training batches for the tiny judge: perturbed answers and the judgements they deserve.
 
-A row is the judge's prompt and its reply, the JSON of `agents.judge.Judgement`: the scores that `eval.judge_audit.perturb` derives from
-the truth, each with a sentence that says what is wrong. Questions, things and wordings are the train split's.
+A row is the judge's prompt and its reply, the JSON of `agents.judge.Judgement`: the scores that
+`eval.judge_audit.perturb` derives from the ground truth, each with a short reason. Questions,
+things and wordings come from the train split.
+
+The shipped judge was trained on these rows: the order of random draws and all texts must not
+change.
 """
 
 from __future__ import annotations
@@ -17,12 +21,11 @@ import prompts
 from agents.judge import CRITERIA, Criterion, Judgement
 from espresso.models.chat import Message
 from espresso.world import questions_of, story
-from eval.judge_audit import perturb as corruption
-from eval.judge_audit.perturb import Version
+from eval.judge_audit.perturb import AnswerVariant, Kind, inject, make_variants
 from finetune.tiny.config import TinyConfig
-from finetune.tiny.data import TRAIN_STORIES, Batch, Row, collate
+from finetune.tiny.data import IGNORE_INDEX, TRAIN_STORIES, Batch, MarkedConversation, collate
 
-REASONS: dict[corruption.Kind, str] = {
+REASONS: dict[Kind, str] = {
     "right": "right",
     "wrong thing": "not what happened",
     "wrong option": "not what happened",
@@ -32,40 +35,50 @@ REASONS: dict[corruption.Kind, str] = {
     "rambling": "goes on and on",
     "off topic": "not about this",
 }
-"""What is said of a criterion that suffers; of one that does not, that it is right."""
-PER_QUESTION = 4
-"""Answers to one question in a batch: what tells them apart is what is to be learnt."""
-INJECTED = 0.4
-"""Share of answers that say something to their judge."""
-SHORT = 0.7
-"""Share of batches whose replies end with the first criterion."""
-PLAIN = ("right", "wrong thing", "wrong option", "wrong order")
-"""What only a look at the reference tells apart."""
-_WEIGHTS = {"right": 3.0, "wrong thing": 2.0, "wrong option": 1.0, "wrong order": 1.5}
+"""The reason for a reduced score; a criterion with the full score gets the one of "right"."""
+
+ANSWERS_PER_QUESTION = 4
+"""Answers to the same question in a batch, so that the model learns from their differences."""
+
+INJECTION_RATE = 0.4
+"""Share of answers with an injection."""
+
+SHORT_REPLIES = 0.7
+"""Share of the batches, the first ones, with replies that end after the first criterion."""
+
+COMPARISON_KINDS = ("right", "wrong thing", "wrong option", "wrong order")
+"""Kinds that differ only in whether they match the reference, not in style."""
+
+_WEIGHTS = {"right": 3.0, "wrong thing": 2.0, "wrong option": 1.0, "wrong order": 1.5}  # others: 1
 
 
-def judgement(version: Version) -> Judgement:
-    """The reply that an answer deserves."""
-    scores = {name: getattr(version.verdict, name) for name in CRITERIA}
-    said = {name: REASONS[version.kind] if score < 10 else REASONS["right"] for name, score in scores.items()}
-    return Judgement(**{name: Criterion(reason=said[name], score=score) for name, score in scores.items()})
+def judgement(variant: AnswerVariant) -> Judgement:
+    """Return the reply that an answer deserves."""
+    scores = {name: getattr(variant.verdict, name) for name in CRITERIA}
+    reasons = {name: REASONS[variant.kind] if score < 10 else REASONS["right"] for name, score in scores.items()}
+    return Judgement(**{name: Criterion(reason=reasons[name], score=score) for name, score in scores.items()})
 
 
-def words() -> Iterator[str]:
-    """Text as the judge will read and write it, from the train split."""
+def corpus() -> Iterator[str]:
+    """Yield text as the judge reads and writes it, to train the tokenizer on."""
     rng = np.random.default_rng(0)
-    for _, _, version in _drawn(rng, 3000):
-        yield f"A: {version.answer}\njudge"
-        yield judgement(version).model_dump_json()
+    for _, _, variant in _draw_answers(rng, 3000):
+        yield f"A: {variant.answer}\njudge"
+        yield judgement(variant).model_dump_json()
 
 
 class JudgeBatches(Dataset[Batch]):
-    """Batches for the judge: question, reference and an answer -> its judgement.
+    """Batches for the judge: question, reference and answer -> judgement.
 
-    Comparing comes first: answers that are right or wrong in themselves, with nothing around them by which that could be
-    guessed. Everything at once was answered from what stands around the answers: after 400 batches "the red star" beside "the
-    red star" was still not what happened (docs/LOG.md). And until most batches are over, the reply ends with its first criterion,
-    which holds all that is hard about it.
+    The first batches only compare: their answers are right or wrong and nothing in their style
+    reveals which. Trained on all kinds from the start, the model learned the style instead: after
+    400 batches it still called "the red star" wrong when the reference was "the red star"
+    (docs/LOG.md). In most batches the reply ends after the first criterion, which already depends
+    on the comparison.
+
+    Args:
+        config: training configuration; `judge_batch`, `batches`, `comparing` and `seed` are used.
+        tokens: the judge's tokenizer.
     """
 
     def __init__(self, config: TinyConfig, tokens: Qwen2Tokenizer) -> None:
@@ -76,64 +89,73 @@ class JudgeBatches(Dataset[Batch]):
 
     def __getitem__(self, index: int) -> Batch:
         rng = np.random.default_rng([self.config.seed, 1, index])
-        plain = index < self.config.batches * self.config.comparing
-        short = index < self.config.batches * SHORT
-        rows: list[Row] = []
-        for question, reference, version in _drawn(rng, self.config.judge_batch * (2 if short else 1), plain=plain):
+        only_compare = index < self.config.batches * self.config.comparing
+        short = index < self.config.batches * SHORT_REPLIES
+        rows: list[MarkedConversation] = []
+        count = self.config.judge_batch * (2 if short else 1)
+        for question, reference, variant in _draw_answers(rng, count, only_compare=only_compare):
             prompt = prompts.render(
-                "judge", style="tiny", question=question, reference=reference, answer=version.answer, frames=[]
+                "judge", style="tiny", question=question, reference=reference, answer=variant.answer, frames=[]
             )
-            said = judgement(version).model_dump_json()
-            reply = Message("assistant", (said.partition("},")[0] if short else said,))
+            text = judgement(variant).model_dump_json()
+            reply = Message("assistant", (text.partition("},")[0] if short else text,))
             rows.append(((*prompt.messages, reply), frozenset()))
-        batch = marked(collate(rows, self.tokens), self.tokens)
-        if short:  # that a reply ends there is not to be learnt
-            batch["labels"][batch["input_ids"] == self.tokens.eos_token_id] = -100
+        batch = mark_matches(collate(rows, self.tokens), self.tokens)
+        if short:  # the model must not learn that a reply ends here
+            batch["labels"][batch["input_ids"] == self.tokens.eos_token_id] = IGNORE_INDEX
         return batch
 
 
-def marked(batch: Batch, tokens: Qwen2Tokenizer) -> Batch:
-    """The same batch, each telling token of an answer marked: 1 where the reference has it after the last such one, else 0.
+def mark_matches(batch: Batch, tokens: Qwen2Tokenizer) -> Batch:
+    """Mark each content token of the answers, as targets of an auxiliary head.
 
-    What a throw-away head learns of them is to look each word up, and its place: many signals a row where the reply has one.
+    A mark is 1 if the reference has the token after the last match, else 0, so the head learns to
+    look up each word and its position. This gives many targets per row, where the reply has one.
+
+    Args:
+        batch: a batch of `collate`, made from prompts of the judge.
+        tokens: the judge's tokenizer.
     """
     reference, answer = (tokens.encode(line)[0] for line in ("R:", "A:"))
-    silent = set(tokens("the the a a it it is is from from to to and then, . first")["input_ids"])
-    marks = torch.full_like(batch["marks"], -100)
+    stop_tokens = set(tokens("the the a a it it is is from from to to and then, . first")["input_ids"])
+    marks = torch.full_like(batch["marks"], IGNORE_INDEX)
     for row, ids in enumerate(batch["input_ids"].tolist()):
         start = ids.index(reference)
         middle = ids.index(answer, start)
-        end = ids.index(tokens.eos_token_id, middle) - 2  # without the line that ends the prompt
-        told, last = ids[start + 2 : middle], -1
+        end = ids.index(tokens.eos_token_id, middle) - 2  # without the last line of the prompt
+        reference_ids, last = ids[start + 2 : middle], -1
         for place in range(middle + 2, end):
-            if ids[place] in silent:
+            if ids[place] in stop_tokens:
                 continue
-            found = next((n for n, token in enumerate(told) if token == ids[place] and n > last), None)
-            marks[row, place] = int(found is not None)
-            last = last if found is None else found
+            match = next((n for n, token in enumerate(reference_ids) if token == ids[place] and n > last), None)
+            marks[row, place] = int(match is not None)
+            last = last if match is None else match
     return batch | {"marks": marks}
 
 
-def _drawn(rng: np.random.Generator, count: int, *, plain: bool = False) -> Iterator[tuple[str, str, Version]]:
-    """Draw so many answers, each with question and reference: several to a question, kinds by weight; all or plain ones alone."""
-    foreign: list[str] = []
-    left = count
-    while left > 0:
+def _draw_answers(
+    rng: np.random.Generator, count: int, *, only_compare: bool = False
+) -> Iterator[tuple[str, str, AnswerVariant]]:
+    """Draw `count` answers with question and reference: several per question, kinds by weight."""
+    other_answers: list[str] = []
+    remaining = count
+    while remaining > 0:
         for question in questions_of(story("train", int(rng.integers(TRAIN_STORIES))), ""):
-            spoilt = corruption.versions(question, foreign, rng, "train")
-            foreign = [*foreign[-9:], str(question.answer)]
-            if plain:
-                spoilt = [version for version in spoilt if version.kind in PLAIN]
-            for version in _pick(rng, spoilt, min(PER_QUESTION, left)):
-                ways = [] if plain else corruption.injected(version, rng, "train")
-                says = ways and rng.random() < INJECTED
-                yield question.text, str(question.answer), ways[rng.integers(len(ways))] if says else version
-                left -= 1
+            variants = make_variants(question, other_answers, rng, "train")
+            other_answers = [*other_answers[-9:], str(question.answer)]
+            if only_compare:
+                variants = [variant for variant in variants if variant.kind in COMPARISON_KINDS]
+            for variant in _pick(rng, variants, min(ANSWERS_PER_QUESTION, remaining)):
+                injected = [] if only_compare else inject(variant, rng, "train")
+                use_injection = injected and rng.random() < INJECTION_RATE
+                yield question.text, str(question.answer), injected[rng.integers(len(injected))] if use_injection else variant
+                remaining -= 1
 
 
-def _pick(rng: np.random.Generator, spoilt: Sequence[Version], count: int) -> Iterator[Version]:
-    kinds = sorted({version.kind for version in spoilt})
+def _pick(rng: np.random.Generator, variants: Sequence[AnswerVariant], count: int) -> Iterator[AnswerVariant]:
+    """Pick `count` variants: first the kind, by weight, then one of that kind."""
+    kinds = sorted({variant.kind for variant in variants})
     weights = np.array([_WEIGHTS.get(kind, 1.0) for kind in kinds])
     for kind in rng.choice(kinds, count, p=weights / weights.sum()):
-        alike = [version for version in spoilt if version.kind == kind]
-        yield alike[rng.integers(len(alike))]
+        candidates = [variant for variant in variants if variant.kind == kind]
+        yield candidates[rng.integers(len(candidates))]

