@@ -1,7 +1,8 @@
-"""The `espresso` command, one file a command group.
+"""The `espresso` command. Each command group has a file of its own.
 
-A group's file is imported when it is called (or listed in the help), holds a `typer.Typer` named `app`, and imports its work
-inside its commands. Errors that are the user's to cure become one sentence and exit code 2 here, and only here.
+A group's file is imported when the group is called or listed in the help. It defines a
+`typer.Typer` named `app` and imports its dependencies inside the commands. This module alone turns
+an `EspressoError` into an error message and exit code 2.
 """
 
 import warnings
@@ -17,14 +18,14 @@ GROUPS = ("demo", "ask", "eval", "judge", "finetune", "serve", "world")
 
 
 class Groups(TyperGroup):
-    """The command groups by their files' names, and the one place where an error becomes an exit code."""
+    """Loads command groups by file name and turns errors into exit codes."""
 
     def list_commands(self, ctx: Any) -> list[str]:
-        """List the groups in the order of the help."""
+        """Return the names of the groups in help order."""
         return list(GROUPS)
 
     def get_command(self, ctx: Any, cmd_name: str) -> Any:
-        """Import one group's file, or None where there is no such group."""
+        """Import the file of a group; return None if there is no such group."""
         if cmd_name not in GROUPS:
             return None
         command = typer.main.get_command(import_module(f"espresso.cli.{cmd_name}").app)
@@ -32,7 +33,7 @@ class Groups(TyperGroup):
         return command
 
     def invoke(self, ctx: Any) -> Any:
-        """Run the command that was asked for; what libraries warn of is not for its users, who read notes instead."""
+        """Run the command. Library warnings are suppressed: the commands print their own notes."""
         try:
             with warnings.catch_warnings(action="ignore"):
                 return super().invoke(ctx)
@@ -46,4 +47,4 @@ app = typer.Typer(cls=Groups, no_args_is_help=True, add_completion=False, pretty
 
 @app.callback()
 def espresso() -> None:
-    """Ask questions of images and videos: core frames, evidence and an answer come out."""
+    """Answer questions about images and videos, with core frames and evidence."""

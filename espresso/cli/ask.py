@@ -1,9 +1,10 @@
-"""`espresso ask clip.mp4 "What hits the blue square?" --option "the red circle" --option "the green star"`."""
+"""`espresso ask clip.mp4 "What hits it?" --option "the circle" --option "the star"`: ask."""
 
 from __future__ import annotations
 
 import os
 from pathlib import Path
+from typing import Literal
 
 import typer
 
@@ -12,49 +13,51 @@ app = typer.Typer(add_completion=False)
 
 @app.command()
 def ask(
-    asked: list[str] = typer.Argument(metavar='VISUAL... "QUESTION"', help="Images and videos, then the question."),
+    inputs: list[str] = typer.Argument(metavar='VISUAL... "QUESTION"', help="Images and videos, then the question."),
     *,
-    option: list[str] = typer.Option([], help="An option to choose from: two or more, or none for a free answer."),
+    option: list[str] = typer.Option([], help="An option to choose from. Give two or more, or none for a free answer."),
     profile: str | None = typer.Option(
-        None, help="Which models answer: a name or a TOML file. Else ESPRESSO_PROFILE, else tiny."
+        None, help="The models: name of a profile or a TOML file. Default: ESPRESSO_PROFILE, else tiny."
     ),
-    strategy: str = typer.Option("selector", help="How core frames are found: selector, uniform, all or blind."),
-    frames: int | None = typer.Option(None, help="The most core frames to select, or how many frames uniform takes."),
-    cache: bool = typer.Option(True, "--cache/--no-cache", help="Whether captions are kept for the next question."),
-    allow_urls: bool = typer.Option(False, "--allow-urls", help="Let visuals be fetched from http and https addresses."),
+    strategy: Literal["selector", "uniform", "all", "blind"] = typer.Option("selector", help="How core frames are found."),
+    frames: int | None = typer.Option(None, help="Most core frames to select, or the number of frames of uniform."),
+    cache: bool = typer.Option(True, "--cache/--no-cache", help="Cache captions for later questions."),
+    allow_urls: bool = typer.Option(False, "--allow-urls", help="Fetch visuals from http and https URLs."),
+    allow_out_of_domain: bool = typer.Option(
+        False, "--allow-out-of-domain", help="Answer about visuals that the profile's models do not know, with a warning."
+    ),
     as_json: bool = typer.Option(False, "--json", help="Print the answer as one JSON document."),
     report: Path | None = typer.Option(None, help="Write one self-contained HTML page about the answer."),
 ) -> None:
     """Ask a question about images and videos."""
     from rich.console import Console
 
-    from agents.ask import ask as ask_graph
+    from agents.ask import ask as ask_question
+    from agents.session import Session
     from espresso import media
     from espresso import report as reports
     from espresso.cli import show
     from espresso.errors import QuestionError
 
-    *visuals, text = asked
-    if not visuals or os.path.exists(text):
-        raise QuestionError(
-            f"{text}: this stands where the question should. Give the images and videos first, then the question."
-        )
+    *paths, text = inputs
+    if not paths or os.path.exists(text):
+        raise QuestionError(f"{text}: expected the question here. Give the images and videos first, then the question.")
     if report:
         reports.check(report)
-    with show.waiting("asking") as on_progress:
-        clips = [media.open(visual, allow_urls=allow_urls) for visual in visuals]
-        answer = ask_graph(
-            clips,
+    with show.waiting("asking") as on_progress, Session(profile, cache=cache) as session:
+        visuals = [media.open(path, allow_urls=allow_urls) for path in paths]
+        answer = ask_question(
+            visuals,
             text,
             options=option or None,
-            profile=profile,
+            session=session,
             strategy=strategy,
             frames=frames,
-            cache=cache,
+            allow_out_of_domain=allow_out_of_domain,
             on_progress=on_progress,
         )
         if report:
-            reports.write(report, [answer], clips)
+            reports.write(report, [answer], visuals)
     show.notes([answer])
     if as_json:
         typer.echo(answer.model_dump_json(indent=2))

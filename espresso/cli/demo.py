@@ -1,4 +1,4 @@
-"""`espresso demo`: a clip that nobody has seen before, three questions about it, and why each is answered as it is."""
+"""`espresso demo`: render a new clip and ask three questions about it."""
 
 from __future__ import annotations
 
@@ -18,27 +18,25 @@ app = typer.Typer(add_completion=False)
 @app.command()
 def demo(
     *,
-    seed: int | None = typer.Option(None, help="Which clip of the world to make; a fresh one by default."),
+    seed: int | None = typer.Option(None, help="Seed of the clip. Default: a random one."),
     as_json: bool = typer.Option(False, "--json", help="Print the answers as one JSON document."),
 ) -> None:
-    """Make a clip, ask three questions about it, and leave the clip and a report in ./espresso-demo."""
+    """Render a clip, ask three questions about it, and write a report to ./espresso-demo."""
     from rich.console import Console
 
     from agents.ask import ask
-    from espresso import media, profiles, report, world
+    from agents.session import Session
+    from espresso import media, report, world
     from espresso.cli import show
-    from espresso.models import connect
 
-    roles = connect(profiles.load("tiny"))
-    roles.preload()
     seed = secrets.randbelow(2**31) if seed is None else seed
     folder = _new_folder()
-    with show.waiting("making a clip") as on_progress:
+    with show.waiting("rendering a clip") as on_progress, Session("tiny") as session:
+        session.roles.preload()
         questions = world.demo_clip(folder / "clip.mp4", seed)
         clip = media.open(folder / "clip.mp4")
         answers = [
-            ask(clip, question.text, options=question.options, profile="tiny", roles=roles, on_progress=on_progress)
-            for question in questions
+            ask(clip, question.text, options=question.options, session=session, on_progress=on_progress) for question in questions
         ]
         report.write(folder / "espresso-demo.html", answers, [clip])
     show.notes(answers)
@@ -46,23 +44,23 @@ def demo(
         typer.echo("[" + ",\n".join(answer.model_dump_json(indent=2) for answer in answers) + "]")
         return
     console = Console()
-    console.print(f"[bold]What the captioner sees[/bold] [dim](seed {seed})[/dim]")
-    console.print(show.seen(answers[0].captions))
+    console.print(f"[bold]Captions[/bold] [dim](seed {seed})[/dim]")
+    console.print(show.captions(answers[0].captions))
     for question, answer in zip(questions, answers, strict=True):
         console.print(show.answered(answer))
-        console.print(_verdict(question, answer))
+        console.print(_score(question, answer))
     console.print(f"The clip and the report are in [bold]{folder}[/bold]: open {folder / 'espresso-demo.html'}", soft_wrap=True)
 
 
-def _verdict(question: Question, answer: Answer) -> str:
-    """Whether the answer is right: the world knows, and was not asked before now."""
+def _score(question: Question, answer: Answer) -> str:
+    """Say whether the answer is correct. The reference was not used before."""
     if answer.text == question.answer:
-        return "  [green]right[/green]\n"
-    return f"  [red]wrong[/red], it is: {question.answer}\n"
+        return "  [green]correct[/green]\n"
+    return f"  [red]wrong[/red], the correct answer is: {question.answer}\n"
 
 
 def _new_folder() -> Path:
-    """./espresso-demo, or with a number where that is taken: nothing of anybody's is overwritten."""
+    """Create ./espresso-demo, or a numbered one if it exists, so that nothing is overwritten."""
     from espresso.errors import DataError
 
     names = ("espresso-demo", *(f"espresso-demo-{number}" for number in range(2, 1000)))
@@ -70,5 +68,7 @@ def _new_folder() -> Path:
     try:
         folder.mkdir()
     except OSError as error:
-        raise DataError(f"{folder.absolute()}: cannot be made ({error.strerror}). Run the demo in a folder of yours.") from error
+        raise DataError(
+            f"{folder.absolute()}: cannot create the folder ({error.strerror}). Run the demo in a folder that you can write to."
+        ) from error
     return folder

@@ -1,4 +1,4 @@
-"""`espresso finetune`: train models."""
+"""`espresso finetune`: train models from a configuration file."""
 
 from __future__ import annotations
 
@@ -7,11 +7,18 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from espresso.options import EvidenceMode
+
 if TYPE_CHECKING:
-    from finetune.config import LoraConfig
     from finetune.lora.collate import StageName
+    from finetune.lora.config import FinetuneConfig
 
 SHOWN_BAD_ROWS = 10
+"""Number of invalid rows to list; more are counted."""
+
+Steps = Annotated[int | None, typer.Option(min=1, help="Number of optimizer steps, instead of the config's epochs.")]
+Output = Annotated[Path | None, typer.Option(help="Folder for both adapters, instead of the config's.")]
+AsJson = Annotated[bool, typer.Option("--json", help="Print the result as one JSON document.")]
 
 app = typer.Typer(no_args_is_help=True, help="Train models from a config file.")
 
@@ -24,97 +31,109 @@ def finetune() -> None:
 @app.command()
 def evidence(
     config: Annotated[Path, typer.Argument(help="A YAML file such as finetune/configs/tiny.yaml.")],
-    steps: Annotated[int | None, typer.Option(min=1, help="Stop after so many steps, instead of the config's epochs.")] = None,
-    output: Annotated[Path | None, typer.Option(help="Folder of both adapters, instead of the config's.")] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Print the adapter's lineage as one JSON document.")] = False,
+    steps: Steps = None,
+    output: Output = None,
+    as_json: AsJson = False,
 ) -> None:
-    """Train the first stage: core frames and a question -> evidence. The same command goes on where it was interrupted."""
-    from finetune.config import LoraConfig, read
+    """Train the first stage: core frames and question -> evidence. Run it again to resume."""
+    from finetune.config import read_config
+    from finetune.lora.config import FinetuneConfig
 
-    _stage(read(config, LoraConfig, output=output), "evidence", steps, as_json)
+    _train(read_config(config, FinetuneConfig, output=output), "evidence", steps, as_json)
 
 
 @app.command()
 def answer(
-    config: Annotated[Path, typer.Argument(help="The config that the first stage was trained with.")],
-    source: Annotated[
-        str | None, typer.Option("--evidence", help="Whose evidence: truth, predicted, mix, none or joint.")
+    config: Annotated[Path, typer.Argument(help="The config of the first stage.")],
+    mode: Annotated[
+        EvidenceMode | None, typer.Option("--evidence", help="Evidence in the prompts, instead of the config's.")
     ] = None,
-    steps: Annotated[int | None, typer.Option(min=1, help="Stop after so many steps, instead of the config's epochs.")] = None,
-    output: Annotated[Path | None, typer.Option(help="Folder of both adapters, instead of the config's.")] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Print the adapter's lineage as one JSON document.")] = False,
+    steps: Steps = None,
+    output: Output = None,
+    as_json: AsJson = False,
 ) -> None:
-    """Train the second stage: frames, question and evidence -> answer. Goes on from the first stage's adapter."""
-    from finetune.config import LoraConfig, read
+    """Train the second stage: frames, question and evidence -> answer. Run it again to resume.
 
-    _stage(read(config, LoraConfig, output=output, **{"answer.evidence": source}), "answer", steps, as_json)
+    It continues from the first stage's adapter.
+    """
+    from finetune.config import read_config
+    from finetune.lora.config import FinetuneConfig
+
+    settings = read_config(config, FinetuneConfig, output=output, **{"answer.evidence": mode})
+    _train(settings, "answer", steps, as_json)
 
 
-def _stage(settings: LoraConfig, stage: StageName, steps: int | None, as_json: bool) -> None:
+def _train(config: FinetuneConfig, stage: StageName, steps: int | None, as_json: bool) -> None:
+    """Train a stage; report invalid rows on stderr and the result on stdout."""
     from rich.console import Console
 
-    from finetune.lora.stages import finetune as run
+    from finetune.lora.stages import train_stage
 
     console = Console(stderr=True)
-    made, loaded = run(settings, stage, steps=steps)
+    provenance, loaded = train_stage(config, stage, steps=steps)
     for note in loaded.notes:
         console.print(note)
     for row in loaded.bad[:SHOWN_BAD_ROWS]:
-        console.print(f"left out: {row.where}: {row.why}")
+        console.print(f"skipped: {row.where}: {row.why}")
     if len(loaded.bad) > SHOWN_BAD_ROWS:
-        console.print(f"and {len(loaded.bad) - SHOWN_BAD_ROWS} more rows left out")
+        console.print(f"and {len(loaded.bad) - SHOWN_BAD_ROWS} more rows skipped")
     if as_json:
-        typer.echo(made.model_dump_json(indent=2))
+        typer.echo(provenance.model_dump_json(indent=2))
         return
-    held_out = f", held-out loss {made.before['loss']:.3f} -> {made.after['loss']:.3f}" if made.before else ""
-    typer.echo(f"{settings.output / stage}: {made.rows} rows, {made.bad} left out, {made.steps} steps{held_out}")
+    held_out = ""
+    if provenance.before:
+        held_out = f", held-out loss {provenance.before['loss']:.3f} -> {provenance.after['loss']:.3f}"
+    typer.echo(f"{config.output / stage}: {provenance.rows} rows, {provenance.bad} skipped, {provenance.steps} steps{held_out}")
 
 
 @app.command()
 def check(
     config: Annotated[Path, typer.Argument(help="The config that both stages were trained with.")],
-    server: Annotated[str, typer.Option(help="Address of a server that offers both, such as http://localhost:8000/v1.")],
-    model: Annotated[str, typer.Option(help="The name under which it offers the base.")],
-    limit: Annotated[int, typer.Option(min=1, help="How many held-out questions to ask.")] = 100,
-    output: Annotated[Path | None, typer.Option(help="Folder of both adapters, instead of the config's.")] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON document.")] = False,
+    server: Annotated[str, typer.Option(help="URL of a server with both adapters, such as http://localhost:8000/v1.")],
+    model: Annotated[str, typer.Option(help="Name of the base model on the server.")],
+    limit: Annotated[int, typer.Option(min=1, help="Number of held-out questions.")] = 100,
+    output: Output = None,
+    as_json: AsJson = False,
 ) -> None:
-    """Compare the trained adapters, in this process, with those that a vLLM server serves."""
+    """Compare the adapters of a vLLM server with the trained ones."""
     import json
 
-    from finetune.config import LoraConfig, read
-    from finetune.lora.verify_served import served
+    from finetune.config import read_config
+    from finetune.lora.config import FinetuneConfig
+    from finetune.lora.verify_served import verify_served
 
-    found = served(read(config, LoraConfig, output=output), server, model, limit)
+    results = verify_served(read_config(config, FinetuneConfig, output=output), server, model, limit)
     if as_json:
-        typer.echo(json.dumps([each.model_dump() for each in found]))
+        typer.echo(json.dumps([result.model_dump() for result in results]))
         return
-    for each in found:
+    for result in results:
         typer.echo(
-            f"{each.stage}: {each.same:.1%} of {each.n} replies are the same here and there; "
-            f"the served adapter changes {each.changed:.1%} of the base's"
+            f"{result.stage}: {result.same:.1%} of {result.n} replies equal those of the trained adapter; "
+            f"the served adapter changes {result.changed:.1%} of the base model's replies"
         )
 
 
 @app.command()
 def ablate(
-    config: Annotated[Path, typer.Argument(help="A YAML file such as finetune/configs/tiny.yaml, learning from the world.")],
-    seeds: Annotated[int, typer.Option(min=1, help="How often each variant is trained.")] = 3,
-    rows: Annotated[int, typer.Option(min=1, help="Questions that a stage learns from.")] = 8000,
-    limit: Annotated[int, typer.Option(min=1, help="Test questions asked of each.")] = 420,
-    profile: Annotated[str, typer.Option(help="Who captions and selects, a name or a TOML file.")] = "tiny",
-    output: Annotated[Path | None, typer.Option(help="Folder of trainings and runs, else beside the config's output.")] = None,
+    config: Annotated[Path, typer.Argument(help="A YAML file with data from the world, such as finetune/configs/tiny.yaml.")],
+    seeds: Annotated[int, typer.Option(min=1, help="Number of trainings per variant.")] = 3,
+    rows: Annotated[int, typer.Option(min=1, help="Training questions per stage.")] = 8000,
+    limit: Annotated[int, typer.Option(min=1, help="Number of test questions.")] = 420,
+    profile: Annotated[str, typer.Option(help="Profile of the captioner and the selector: a name or a TOML file.")] = "tiny",
+    output: Annotated[
+        Path | None, typer.Option(help="Folder for trainings and runs. Default: beside the config's output.")
+    ] = None,
 ) -> None:
-    """Train and ask the reasoner with and without each part of the method; prints a table. The same command goes on."""
+    """Train and evaluate the reasoner in several ways and print a table. Run it again to resume."""
     from rich.console import Console
 
     from espresso import profiles
-    from finetune.config import LoraConfig, read
-    from finetune.lora.ablate import ablate as run
-    from finetune.lora.ablate import table
+    from finetune.config import read_config
+    from finetune.lora import ablate as ablation
+    from finetune.lora.config import FinetuneConfig
 
-    settings = read(config, LoraConfig)
-    found = run(
+    settings = read_config(config, FinetuneConfig)
+    results = ablation.ablate(
         settings,
         profiles.load(profile),
         seeds=seeds,
@@ -123,21 +142,36 @@ def ablate(
         folder=output or settings.output.with_name(f"{settings.output.name}-ablation"),
         on_progress=Console(stderr=True).print,
     )
-    typer.echo(table(found))
+    typer.echo(ablation.table(results))
 
 
 @app.command()
 def tiny(
     config: Annotated[Path, typer.Argument(help="A YAML file such as finetune/configs/tiny-vlm.yaml.")],
-    batches: Annotated[int | None, typer.Option(help="How many batches to learn from, instead of the config's.")] = None,
-    output: Annotated[Path | None, typer.Option(help="Folder of the finished model, instead of the config's.")] = None,
-    checkpoints: Annotated[Path | None, typer.Option(help="Folder of the checkpoints, instead of the config's.")] = None,
+    batches: Annotated[int | None, typer.Option(help="Number of training batches, instead of the config's.")] = None,
+    output: Annotated[Path | None, typer.Option(help="Folder for the model, instead of the config's.")] = None,
+    checkpoints: Annotated[Path | None, typer.Option(help="Folder for the checkpoints, instead of the config's.")] = None,
 ) -> None:
-    """Train one of the embedded models from scratch; the same command goes on where an interrupted run stopped."""
-    from finetune.config import read
+    """Train one of the embedded models from scratch. Run it again to resume."""
+    from finetune.config import read_config
     from finetune.tiny.config import TinyConfig
 
-    settings = read(config, TinyConfig, batches=batches, output=output, checkpoints=checkpoints)
-    from finetune.tiny.train import train  # after the config is known to be good: this import takes seconds
+    settings = read_config(config, TinyConfig, batches=batches, output=output, checkpoints=checkpoints)
+    from finetune.tiny.train import train  # takes seconds to import; report an invalid config first
 
     typer.echo(f"{train(settings)}: trained on {settings.batches} batches")
+
+
+@app.command()
+def install(
+    folder: Annotated[Path, typer.Argument(help="A trained model or adapter, such as checkpoints/tiny-vlm/model.")],
+    name: Annotated[str, typer.Argument(help="Its folder in the profile: vlm, selector, judge, evidence or answer in tiny.")],
+    profile: Annotated[str, typer.Option(help="Profile to install in: a name or a TOML file.")] = "tiny",
+    force: Annotated[bool, typer.Option("--force", help="Install even if the profile's adapters then fit no longer.")] = False,
+) -> None:
+    """Replace a model or adapter of a profile by a trained one."""
+    from espresso import profiles
+    from finetune import install as installation
+
+    target = installation.install(folder, name, profiles.load(profile), force=force)
+    typer.echo(f"{folder} is installed in {target}. Update its README.md.")

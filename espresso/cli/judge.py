@@ -1,4 +1,8 @@
-"""`espresso judge run runs/world-test-tiny-selector-420 --profile api`: subjective scores; `audit`: how far to trust them."""
+"""`espresso judge run RUN` scores the answers of a run; `espresso judge audit` tests the judge.
+
+espresso judge run runs/world-test-tiny-selector-420 --profile api
+espresso judge audit --profile tiny
+"""
 
 from __future__ import annotations
 
@@ -7,17 +11,24 @@ from typing import TYPE_CHECKING
 
 import typer
 
+from espresso.options import AUDIT_QUESTIONS, JUDGE_SAMPLES, JUDGE_TEMPERATURE
+
 if TYPE_CHECKING:
     from rich.table import Table
 
-    from eval.judge.results import Summary
+    from eval.judge.results import JudgeSummary
     from eval.judge.run import Estimate
-    from eval.judge_audit.report import Table as Finding
-    from eval.run import Progress
+    from eval.judge_audit.report import AuditTable
+    from eval.run import RunProgress
 
 HEADS = {"logic": "Log.", "factuality": "Fac.", "accuracy": "Acc.", "conciseness": "Con.", "overall": "Overall"}
-"""The column heads of Table 2."""
-SHOWN = 10
+"""Criterion -> its column head in Table 2."""
+
+SHOWN_REASONS = 10
+"""Number of unscored answers that are listed with their reason."""
+
+PROFILE_HELP = "Profile with the judge: a name or a TOML file. Default: ESPRESSO_PROFILE, else tiny."
+SAMPLES_HELP = "Replies for each answer; the median counts."
 
 app = typer.Typer(no_args_is_help=True, help="Score answers with a judge.")
 
@@ -29,25 +40,25 @@ def judge() -> None:
 
 @app.command()
 def run(
-    folder: Path = typer.Argument(metavar="RUN", help="The folder of a run; its answers are judged beside their references."),
+    folder: Path = typer.Argument(metavar="RUN", help="Folder of a run. Its answers are judged against their references."),
     *,
-    profile: str | None = typer.Option(None, help="Whose judge: a name or a TOML file, else ESPRESSO_PROFILE, else tiny."),
-    samples: int = typer.Option(3, help="How often the judge is asked about an answer; the median counts."),
-    temperature: float = typer.Option(0.7, min=0.0, help="Of its replies."),
-    seed: int = typer.Option(0, help="Of its replies."),
-    frames: bool = typer.Option(False, "--frames/--no-frames", help="Whether the judge is shown the core frames."),
-    max_cost: float | None = typer.Option(None, min=0.0, help="The most dollars to spend on this call."),
-    limit: int | None = typer.Option(None, min=1, help="The first so many answers, else all."),
-    out: Path | None = typer.Option(None, help="Where the verdicts go, else the run's folder: for a second judge."),
+    profile: str | None = typer.Option(None, help=PROFILE_HELP),
+    samples: int = typer.Option(JUDGE_SAMPLES, help=SAMPLES_HELP),
+    temperature: float = typer.Option(JUDGE_TEMPERATURE, min=0.0, help="Sampling temperature of the judge."),
+    seed: int = typer.Option(0, help="Seed of the judge's first sample."),
+    frames: bool = typer.Option(False, "--frames/--no-frames", help="Show the core frames to the judge."),
+    max_cost: float | None = typer.Option(None, min=0.0, help="The most to spend in this call, in dollars. Default: no limit."),
+    limit: int | None = typer.Option(None, min=1, help="Judge only the first answers. Default: all."),
+    out: Path | None = typer.Option(None, help="Folder of the verdicts, for a second judge. Default: the run's folder."),
     as_json: bool = typer.Option(False, "--json", help="Print one JSON document."),
 ) -> None:
-    """Judge the answers of a run: logic, factuality, accuracy, conciseness and overall (VideoEspresso, Table 2)."""
+    """Judge the answers of a run by the criteria of VideoEspresso's Table 2."""
     from rich.console import Console
 
     from espresso.cli import show
     from eval.judge.run import judge_run
 
-    with show.progress(_said) as on_progress:
+    with show.progress(_progress_text) as on_progress:
         summary = judge_run(
             folder,
             profile=profile,
@@ -58,81 +69,86 @@ def run(
             max_cost=max_cost,
             limit=limit,
             out=out,
-            on_estimate=_estimated,
+            on_estimate=_print_estimate,
             on_progress=on_progress,
         )
     if as_json:
         typer.echo(summary.model_dump_json(indent=2))
         return
     console = Console()
-    console.print(_table(summary))
-    for line in _told(summary):
+    console.print(_score_table(summary))
+    for line in _notes(summary):
         console.print(line, soft_wrap=True, highlight=False, markup=False)
 
 
-def _said(progress: Progress) -> str:
+def _progress_text(progress: RunProgress) -> str:
     return f"{progress.errors} unscored" if progress.errors else ""
 
 
-def _estimated(estimate: Estimate) -> None:
-    """Say on standard error what the answers will cost, before the first is judged."""
-    tokens = f"about {estimate.tokens.read:,} tokens read and {estimate.tokens.written:,} written"
+def _print_estimate(estimate: Estimate) -> None:
+    """Print the estimated cost on standard error, before the first answer is judged."""
+    tokens = f"about {estimate.tokens.input:,} input and {estimate.tokens.output:,} output tokens"
     cost = "the profile gives no prices" if estimate.dollars is None else f"about ${estimate.dollars:.2f}"
     typer.echo(f"{estimate.answers} answers to judge: {tokens}; {cost}", err=True)
 
 
-def _table(summary: Summary) -> Table:
+def _score_table(summary: JudgeSummary) -> Table:
     from rich.table import Table
 
-    about, metrics = summary.configuration, summary.metrics
-    table = Table(title=f"judged by {about.judge}, median of {about.samples}", title_justify="left")
+    config, metrics = summary.configuration, summary.metrics
+    criteria = [metrics.criteria[name] for name in HEADS]
+    agreement = [metrics.agreement[name] for name in HEADS]
+    table = Table(title=f"judged by {config.judge}, median of {config.samples}", title_justify="left")
     table.add_column("")
     for head in HEADS.values():
         table.add_column(head, justify="right")
-    table.add_row("0 to 100", *(f"{metrics[name]:.2f}" for name in HEADS), style="bold")
-    table.add_row("95 % interval", *(f"{metrics[f'{name}_low']:.1f}–{metrics[f'{name}_high']:.1f}" for name in HEADS))
-    table.add_row("1 to 10", *(f"{metrics[f'{name}_raw']:.2f}" for name in HEADS))
-    agreements = (metrics[f"{name}_agreement"] for name in HEADS)
-    table.add_row("agreement", *("" if alpha is None else f"{alpha:.2f}" for alpha in agreements))
+    table.add_row("0 to 100", *(f"{scores.mean:.2f}" for scores in criteria), style="bold")
+    table.add_row("95 % interval", *(f"{scores.low:.1f}–{scores.high:.1f}" for scores in criteria))
+    table.add_row("1 to 10", *(f"{scores.raw:.2f}" for scores in criteria))
+    table.add_row("agreement", *("" if alpha is None else f"{alpha:.2f}" for alpha in agreement))
     return table
 
 
-def _told(summary: Summary) -> list[str]:
-    """Say how many answers the numbers are of, which are left out and why, and what it cost."""
+def _notes(summary: JudgeSummary) -> list[str]:
+    """Return the lines under the table: what was scored, what was not and why, and the cost."""
     metrics = summary.metrics
-    lines = [f"{metrics['scored']} of {metrics['n']} answers scored"]
-    if metrics["left_out"]:
-        lines[0] += f"; {metrics['left_out']} samples of the run have no answer or no reference"
-    lines += [f"unscored: {name}: {reason}" for name, reason in list(summary.unscored.items())[:SHOWN]]
-    if len(summary.unscored) > SHOWN:
-        lines.append(f"and {len(summary.unscored) - SHOWN} more")
-    dollars = "" if metrics["dollars"] is None else f", ${metrics['dollars']:.4g}"
+    lines = [f"{metrics.scored} of {metrics.n} answers scored"]
+    if metrics.left_out:
+        lines[0] += f"; {metrics.left_out} samples of the run have no answer or no reference"
+    lines += [f"unscored: {name}: {reason}" for name, reason in list(summary.unscored.items())[:SHOWN_REASONS]]
+    if len(summary.unscored) > SHOWN_REASONS:
+        lines.append(f"and {len(summary.unscored) - SHOWN_REASONS} more")
     lines += [f"note: {summary.note}"] if summary.note else []
-    lines.append(f"{metrics['tokens_in']:,} tokens read, {metrics['tokens_out']:,} written{dollars}")
+    dollars = "" if metrics.dollars is None else f", ${metrics.dollars:.4g}"
+    lines.append(f"{metrics.tokens_in:,} input and {metrics.tokens_out:,} output tokens{dollars}")
     return [*lines, f"{summary.folder}/verdicts.jsonl"]
 
 
 @app.command()
 def audit(
     *,
-    profile: str | None = typer.Option(None, help="Whose judge: a name or a TOML file, else ESPRESSO_PROFILE, else tiny."),
-    questions: int = typer.Option(40, help="Questions of the world's test split; each gives some twenty-five answers."),
-    samples: int = typer.Option(3, help="How often the judge is asked about an answer; the median counts."),
-    temperature: float = typer.Option(0.7, min=0.0, help="Of its replies."),
-    answers: Path | None = typer.Option(None, help="The folder of a run of the world: does the judge prefer its answers?"),
-    labels: list[Path] = typer.Option([], help="People's preferences: PandaLM's test set or FairEval's review. May be repeated."),
-    out: Path | None = typer.Option(None, help="Where audit.json and audit.html go, else ./audits/JUDGE."),
+    profile: str | None = typer.Option(None, help=PROFILE_HELP),
+    questions: int = typer.Option(AUDIT_QUESTIONS, help="Questions from the world's test split; each gives about 25 answers."),
+    samples: int = typer.Option(JUDGE_SAMPLES, help=SAMPLES_HELP),
+    temperature: float = typer.Option(JUDGE_TEMPERATURE, min=0.0, help="Sampling temperature of the judge."),
+    answers: Path | None = typer.Option(
+        None, help="Folder of a run of the world, to measure whether the judge prefers its answers."
+    ),
+    labels: list[Path] = typer.Option(
+        [], help="File of human preferences: PandaLM's test set or FairEval's review. May be repeated."
+    ),
+    out: Path | None = typer.Option(None, help="Folder of audit.json and audit.html. Default: ./audits/JUDGE."),
     as_json: bool = typer.Option(False, "--json", help="Print one JSON document."),
 ) -> None:
-    """Find out how far a judge can be trusted, on answers whose worth is known."""
+    """Measure how reliable a judge is, on answers of known quality."""
     from rich.console import Console
 
     from espresso.cli import show
-    from eval.judge_audit.audit import audit as find_out
-    from eval.judge_audit.report import tables, write
+    from eval.judge_audit.audit import audit as audit_judge
+    from eval.judge_audit.report import tables, write_report
 
     with show.progress(lambda progress: "") as on_progress:
-        found = find_out(
+        result = audit_judge(
             profile=profile,
             questions=questions,
             samples=samples,
@@ -141,24 +157,24 @@ def audit(
             label_files=labels,
             on_progress=on_progress,
         )
-    folder = out or Path("audits") / found.judge.replace("/", "-")
-    write(found, folder)
+    folder = out or Path("audits") / result.judge.replace("/", "-")
+    write_report(result, folder)
     if as_json:
-        typer.echo(found.model_dump_json(indent=2))
+        typer.echo(result.model_dump_json(indent=2))
         return
     console = Console()
-    console.print(f"{found.judge}: {found.answers} answers to {found.questions} questions, {found.unscored} unscored")
-    for each in tables(found):
-        console.print(_finding(each))
+    console.print(f"{result.judge}: {result.answers} answers to {result.questions} questions, {result.unscored} unscored")
+    for each in tables(result):
+        console.print(_rich_table(each))
     console.print(f"{folder}/audit.html", soft_wrap=True, highlight=False)
 
 
-def _finding(finding: Finding) -> Table:
+def _rich_table(content: AuditTable) -> Table:
     from rich.table import Table
 
-    table = Table(*finding.head, title=finding.title, caption=finding.about, title_justify="left", caption_justify="left")
+    table = Table(*content.head, title=content.title, caption=content.caption, title_justify="left", caption_justify="left")
     for column in table.columns[1:]:
-        column.justify = "right" if len(finding.head) > 2 else "left"
-    for row in finding.rows:
+        column.justify = "right" if len(content.head) > 2 else "left"
+    for row in content.rows:
         table.add_row(*row)
     return table

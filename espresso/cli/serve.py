@@ -1,4 +1,4 @@
-"""`espresso serve models --profile tiny`: the models of a profile behind vLLM servers."""
+"""`espresso serve models --profile tiny`: serve the models of a profile with vLLM."""
 
 from __future__ import annotations
 
@@ -14,12 +14,11 @@ def serve() -> None:
 
 @app.command()
 def models(
-    profile: str | None = typer.Option(None, help="Whose models: a name or a TOML file. Else ESPRESSO_PROFILE, else tiny."),
-    port: int = typer.Option(8000, min=1, max=65535, help="Of the first server; each further one is a port higher."),
-    dry_run: bool = typer.Option(False, "--dry-run", help="Print the command that would be run."),
+    profile: str | None = typer.Option(None, help="Profile name or TOML file. Default: ESPRESSO_PROFILE, else tiny."),
+    port: int = typer.Option(8000, min=1, max=65535, help="Port of the first server; each further one is a port higher."),
+    dry_run: bool = typer.Option(False, "--dry-run", help="Print the plan and the command instead of running it."),
 ) -> None:
-    """Start the vLLM servers that a profile needs, and stop them all on Ctrl-C."""
-    import os
+    """Start the vLLM servers of a profile; Ctrl-C stops all of them."""
     import shlex
     import signal
     from time import perf_counter
@@ -27,23 +26,25 @@ def models(
     from rich.console import Console
 
     from espresso import profiles
-    from espresso.models.vllm import launch as serving
+    from espresso.models.vllm import launch
 
-    settings = profiles.load(profile or os.environ.get("ESPRESSO_PROFILE") or "tiny")
-    servers = serving.plan(settings, port)
+    loaded = profiles.load(profile)
+    servers = launch.plan(loaded, port, download=not dry_run)
     if dry_run:
-        typer.echo(shlex.join(serving.command(servers)))
+        for line in launch.describe(servers):
+            typer.echo(line, err=True)
+        typer.echo(shlex.join(launch.command(servers)))
         return
-    before = signal.signal(signal.SIGTERM, signal.default_int_handler)
-    console, began = Console(stderr=True), perf_counter()
+    handler = signal.signal(signal.SIGTERM, signal.default_int_handler)
+    console, start = Console(stderr=True), perf_counter()
     try:
-        with console.status("starting") as status, serving.running(servers, status.update) as watch:
+        with console.status("starting") as status, launch.running(servers, status.update) as watch:
             status.stop()
             for server in servers:
                 typer.echo(f"{server.base_url}  {', '.join(server.models)}")
-            typer.echo(f"ready in {perf_counter() - began:.0f} s; use it with --profile {settings.name}@localhost:{port}")
+            typer.echo(f"ready in {perf_counter() - start:.0f} s; use it with --profile {loaded.name}@localhost:{port}")
             watch()
     except KeyboardInterrupt:
-        console.print("all servers are stopped")
+        console.print("all servers stopped")
     finally:
-        signal.signal(signal.SIGTERM, before)
+        signal.signal(signal.SIGTERM, handler)

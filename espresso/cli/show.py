@@ -1,4 +1,4 @@
-"""How answers look in a terminal, and what moves while one waits."""
+"""Render answers and progress in a terminal."""
 
 from __future__ import annotations
 
@@ -15,26 +15,30 @@ from rich.text import Text
 from espresso.schema import Answer, Caption, letter
 
 if TYPE_CHECKING:
-    from agents.answer.graph import Progress
-    from eval.run import Progress as RunProgress
+    from agents.answer.graph import NodeStarted
+    from eval.run import RunProgress
 
 BAR_WIDTH = 20
-SPEED_OVER_S = 120
-"""Results come in bursts, a batch at a time; the time left is reckoned over several."""
+SPEED_PERIOD_S = 120
+"""Results come in batches; the speed is estimated over several of them."""
 
 
 @contextmanager
-def waiting(text: str) -> Iterator[Callable[[Progress], None]]:
-    """Spin on standard error, if that is a terminal, beside what is being done; the callback keeps it up to date."""
+def waiting(text: str) -> Iterator[Callable[[NodeStarted], None]]:
+    """Show a spinner on standard error, if that is a terminal; the callback updates its text."""
     with Console(stderr=True).status(Text(text)) as status:
-        yield lambda progress: status.update(Text(f"{text}: {progress.text}"))
+        yield lambda node: status.update(Text(f"{text}: {node.text}"))
 
 
 @contextmanager
-def progress(said: Callable[[RunProgress], str]) -> Iterator[Callable[[RunProgress], None]]:
-    """Show how far a long run is on standard error: a bar, what there is to be `said` of it, how many a minute, the time left.
+def progress(details: Callable[[RunProgress], str]) -> Iterator[Callable[[RunProgress], None]]:
+    """Show the progress of a long run on standard error: a bar, details, speed and remaining time.
 
-    What libraries print meanwhile goes there too: Ray tells of lost workers on standard output, which is for the result.
+    Standard output is redirected there meanwhile: it is for the result, and Ray prints lost workers
+    to it.
+
+    Args:
+        details: returns the text to show next to the bar.
     """
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
@@ -42,21 +46,21 @@ def progress(said: Callable[[RunProgress], str]) -> Iterator[Callable[[RunProgre
         TextColumn("{task.description}"),
         BarColumn(),
         MofNCompleteColumn(),
-        TextColumn("{task.fields[said]}"),
+        TextColumn("{task.fields[details]}"),
         TimeElapsedColumn(),
         TimeRemainingColumn(),
     )
-    bars = Progress(*columns, console=Console(stderr=True), speed_estimate_period=SPEED_OVER_S)
+    bars = Progress(*columns, console=Console(stderr=True), speed_estimate_period=SPEED_PERIOD_S)
     with redirect_stdout(sys.stderr), bars:
-        shown: dict[str, Any] = {}
+        bar_of: dict[str, Any] = {}
 
-        def update(far: RunProgress) -> None:
-            if far.doing not in shown:
-                shown[far.doing] = bars.add_task(far.doing, completed=far.done, total=far.total, said="")
-            bar = shown[far.doing]
-            bars.update(bar, completed=far.done, total=far.total)
+        def update(run: RunProgress) -> None:
+            if run.doing not in bar_of:
+                bar_of[run.doing] = bars.add_task(run.doing, completed=run.done, total=run.total, details="")
+            bar = bar_of[run.doing]
+            bars.update(bar, completed=run.done, total=run.total)
             speed = bars.tasks[bar].speed
-            bars.update(bar, said=", ".join(filter(None, (said(far), f"{60 * speed:.0f} a minute" if speed else ""))))
+            bars.update(bar, details=", ".join(filter(None, (details(run), f"{60 * speed:.0f} per minute" if speed else ""))))
 
         yield update
 
@@ -69,28 +73,28 @@ def notes(answers: Sequence[Answer]) -> None:
 
 
 def answered(answer: Answer) -> RenderableType:
-    """Lay out one answer: the question, the options with their probabilities, the evidence and the core frames."""
+    """Render one answer: question, warning, options with probabilities, evidence, core frames."""
     parts: list[RenderableType] = [Text(answer.question.text, style="bold")]
-    reply = Text.assemble(
-        (answer.text, "bold green"), ("" if answer.confidence is None else f"  ({answer.confidence:.0%} sure)", "dim")
-    )
+    confidence = "" if answer.confidence is None else f"  (confidence {answer.confidence:.0%})"
+    reply = Text.assemble((answer.text, "bold green"), (confidence, "dim"))
     parts.append(_options(answer) if answer.question.options else reply)
+    if answer.warning:
+        parts.append(Text(f"warning: {answer.warning}", style="bold red"))
     if answer.evidence.text:
         parts += [Text("evidence", style="dim"), Padding(Text(answer.evidence.text), (0, 0, 0, 2))]
     if answer.core_frames:
         parts += [Text("core frames", style="dim"), _core_frames(answer)]
     seconds, tokens = sum(answer.usage.seconds.values()), answer.usage.tokens_in + answer.usage.tokens_out
-    parts.append(
-        Text(f"{len(answer.frames)} frames looked at, {seconds:.2f} s, {tokens:,} tokens, profile {answer.profile}", style="dim")
-    )
+    cost = f"{len(answer.frames)} frames sampled, {seconds:.2f} s, {tokens:,} tokens, profile {answer.profile}"
+    parts.append(Text(cost, style="dim"))
     return Group(parts[0], Padding(Group(*parts[1:]), (0, 0, 1, 2)))
 
 
-def seen(captions: Sequence[Caption]) -> RenderableType:
-    """Lay out what the captioner saw, by time; neighbours that say the same are one line."""
+def captions(shown: Sequence[Caption]) -> RenderableType:
+    """Render captions by time; equal neighbours share a line."""
     table = _grid()
     last = None
-    for caption in captions:
+    for caption in shown:
         if caption.text != last:
             table.add_row(_seconds(caption.frame.time), Text(caption.text))
         last = caption.text
@@ -108,7 +112,7 @@ def _options(answer: Answer) -> RenderableType:
             Text(name, style),
             Text(option, style),
             Text(bar.ljust(BAR_WIDTH), "green"),
-            Text("" if share is None else f"{share:.0%}", style),
+            Text(f"{share:.0%}" if share is not None else "chosen" if name == answer.choice else "", style),
         )
     return table
 

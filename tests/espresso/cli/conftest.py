@@ -9,7 +9,7 @@ from typer.testing import CliRunner
 
 from espresso import media
 from espresso.cli import app
-from tests.edges import Edge, served
+from tests.http_server import JsonHandler, http_server
 
 ROLE = """
 [{role}]
@@ -27,7 +27,7 @@ def write_profile(path, url):
     return path
 
 
-class Handler(Edge):
+class Handler(JsonHandler):
     """The captioner sees a square further on each time, the selector names frames 2 and 3, the reasoner takes the last option."""
 
     captioned = itertools.count()
@@ -68,7 +68,7 @@ class Handler(Edge):
 
 @pytest.fixture(scope="session")
 def server():
-    with served(Handler) as server:
+    with http_server(Handler) as server:
         yield server.url
 
 

@@ -49,7 +49,7 @@ def test_notes_go_to_standard_error(espresso, clip, profile, monkeypatch, tmp_pa
     (tmp_path / "file").write_text("in the way")
     monkeypatch.setenv("ESPRESSO_CACHE", str(tmp_path / "file"))
     done = espresso("ask", clip, QUESTION, "--profile", profile, "--json")
-    assert "note: the cache cannot be used" in done.stderr
+    assert "note: cannot use the cache" in done.stderr
     assert json.loads(done.stdout)["text"]
     assert espresso("ask", clip, QUESTION, "--profile", profile, "--no-cache").stderr == ""
 
@@ -97,13 +97,19 @@ def test_an_unreadable_file_is_one_sentence(profile, clip, tmp_path):
     [
         (["--option", "left"], "only one option"),
         (["--frames", "0"], "0 frames"),
-        (["--strategy", "psychic"], "psychic"),
         (["--profile", "nobody"], "nobody"),
-        (["--report", "nowhere/page.html"], "no folder nowhere"),
+        (["--report", "nowhere/page.html"], "the folder nowhere does not exist"),
     ],
 )
 def test_a_bad_option_is_one_sentence(espresso, clip, arguments, said):
     assert_refused(espresso("ask", clip, QUESTION, *arguments), said)
+
+
+def test_an_unknown_strategy_is_refused_with_the_known_ones(espresso, clip):
+    done = espresso("ask", clip, QUESTION, "--strategy", "psychic")
+    assert done.exit_code == 2
+    assert "'psychic' is not one of 'selector', 'uniform', 'all', 'blind'" in " ".join(done.stderr.replace("│", "").split())
+    assert "Traceback" not in done.stderr
 
 
 @pytest.mark.parametrize(("question", "said"), [("", "question is empty"), ("x" * 100_000, "100000 characters")])
@@ -112,8 +118,8 @@ def test_a_bad_question_is_one_sentence(espresso, clip, profile, question, said)
 
 
 def test_a_forgotten_question_is_noticed(espresso, clip):
-    assert_refused(espresso("ask", clip), "where the question should")
-    assert_refused(espresso("ask", clip, clip), "where the question should")
+    assert_refused(espresso("ask", clip), "expected the question here")
+    assert_refused(espresso("ask", clip, clip), "expected the question here")
 
 
 def test_a_server_that_is_down_is_one_sentence(espresso, clip, profile_of_a_dead_server):
@@ -125,7 +131,7 @@ def test_an_adapter_that_is_missing_is_one_sentence(espresso, clip, profile, tmp
     local = '[reasoner]\nbackend = "transformers"\nmodel = "./base"\nadapters = {evidence = "./stage-one"}\n'
     (tmp_path / "local.toml").write_text(served + local)
     done = espresso("ask", clip, QUESTION, "--strategy", "uniform", "--profile", tmp_path / "local.toml")
-    assert_refused(done, "stage-one: no adapter there")
+    assert_refused(done, "stage-one has no adapter_config.json")
 
 
 def assert_refused(done, said):
@@ -145,3 +151,30 @@ def test_every_real_clip_ends_with_an_answer_or_one_sentence(espresso, profile):
             assert json.loads(done.stdout)["text"], path.name
         else:
             assert_refused(done, path.name)
+
+
+@pytest.fixture
+def world_profile(profile):
+    """The same models, said to know only the procedural world."""
+    profile.write_text("world_only = true\n" + profile.read_text())
+    return profile
+
+
+def test_a_clip_that_the_models_do_not_know_is_refused(espresso, clip, world_profile):
+    done = espresso("ask", clip, QUESTION, "--profile", world_profile)
+    assert_refused(done, "--profile laptop (download: ")
+
+
+def test_an_allowed_answer_shows_its_warning_and_no_confidence(espresso, clip, world_profile, tmp_path):
+    arguments = ("ask", clip, QUESTION, "--option", "left", "--option", "right", "--profile", world_profile)
+    page = tmp_path / "page.html"
+    shown = espresso(*arguments, "--allow-out-of-domain", "--report", page)
+    assert shown.exit_code == 0
+    assert "warning: " in shown.stdout
+    assert "chosen" in shown.stdout
+    assert "%" not in shown.stdout
+    answer = json.loads(espresso(*arguments, "--allow-out-of-domain", "--json").stdout)
+    assert "--profile laptop" in answer["warning"]
+    assert (answer["choice"], answer["confidence"], answer["options_probability"]) == ("B", None, {})
+    assert answer["warning"].split(": profile")[1] in page.read_text().replace("&#39;", "'")
+    assert "confidence" not in page.read_text()

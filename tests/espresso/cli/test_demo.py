@@ -24,7 +24,7 @@ def test_a_second_demo_takes_a_new_folder_and_says_whether_it_was_right(espresso
     (tmp_path / "espresso-demo" / "clip.mp4").write_text("mine")
     done = espresso("demo", "--seed", "7")
     assert done.exit_code == 0, done.stderr
-    assert "What the captioner sees" in done.stdout
-    assert done.stdout.count("right\n") + done.stdout.count("wrong, it is") == 3
+    assert "Captions" in done.stdout
+    assert done.stdout.count("correct\n") + done.stdout.count("wrong, the correct answer is") == 3
     assert (tmp_path / "espresso-demo" / "clip.mp4").read_text() == "mine"
     assert (tmp_path / "espresso-demo-2" / "clip.mp4").exists()

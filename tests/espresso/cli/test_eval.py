@@ -2,6 +2,10 @@
 
 import json
 
+import numpy as np
+
+from espresso import media
+
 
 def test_a_run_prints_accuracy_by_task_and_goes_on_when_called_again(espresso, profile):
     command = ("eval", "run", "world", "--limit", 2, "--strategy", "selector", "--profile", profile)
@@ -9,7 +13,7 @@ def test_a_run_prints_accuracy_by_task_and_goes_on_when_called_again(espresso, p
     assert done.exit_code == 0, done.output
     for word in ("Causal Inference", "95 % interval", "core_recall", "visual_tokens", "samples.jsonl"):
         assert word in done.stdout
-    assert "a minute" in done.stderr
+    assert "per minute" in done.stderr
     told = json.loads(espresso(*command, "--json").stdout)
     assert told["metrics"]["n"] == 2
     assert told["metrics"]["accuracy_low"] <= told["metrics"]["accuracy"] <= told["metrics"]["accuracy_high"]
@@ -18,7 +22,7 @@ def test_a_run_prints_accuracy_by_task_and_goes_on_when_called_again(espresso, p
 def test_an_unknown_benchmark_is_exit_code_2_with_a_suggestion(espresso):
     done = espresso("eval", "run", "wrold")
     assert done.exit_code == 2
-    assert "no benchmark is called 'wrold'" in done.stderr
+    assert "unknown dataset 'wrold'" in done.stderr
     assert "Did you mean world?" in done.stderr
 
 
@@ -26,3 +30,17 @@ def test_a_dead_server_is_exit_code_2(espresso, profile_of_a_dead_server):
     done = espresso("eval", "run", "world", "--limit", 1, "--strategy", "blind", "--profile", profile_of_a_dead_server)
     assert done.exit_code == 2
     assert "0 of 1 answers are kept" in done.stderr
+
+
+def test_assumptions_about_a_dataset_are_printed(espresso, profile, tmp_path):
+    media.write_video(tmp_path / "7.mp4", (np.full((32, 32, 3), 8 * number, np.uint8) for number in range(20)), 10)
+    row = {
+        "core_frames_paths": ["7/50.jpg"], "question": "Why?", "task": "Causal Inference", "correct_answer": "(A)",
+        "video_path": "7.mp4", "options": ["(A): x", "(B): y"],
+    }  # fmt: skip
+    (tmp_path / "bench.json").write_text(json.dumps([row]))
+    command = ("eval", "run", "videoespresso", "--data", tmp_path / "bench.json", "--strategy", "blind", "--profile", profile)
+    done = espresso(*command)
+    assert done.exit_code == 0, done.output
+    assert "note: core frames are not known for 1 questions; the first: 7/50.jpg: the number lies past the end" in done.stdout
+    assert len(json.loads(espresso(*command, "--json").stdout)["notes"]) == 2

