@@ -1,6 +1,7 @@
-"""The house itself: imports go one way, and the front door is light."""
+"""The structure of the project: imports in one direction, small packages, tests that mirror the tree."""
 
 import ast
+import graphlib
 import subprocess
 import sys
 from pathlib import Path
@@ -52,6 +53,62 @@ def test_imports_go_one_way(path):
             )
         else:
             assert FLOORS[other] < FLOORS[own], f"{here} imports {module}, which lies above it"
+
+
+def test_no_files_import_each_other_in_a_circle():
+    modules = {".".join(path.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__"): path for path in FILES}
+    graph = {}
+    for name, path in modules.items():
+        tree = ast.parse(path.read_text())
+        skipped = set(typing_only(tree))
+        imported = {module for module, _ in imports(path, tree) if module not in skipped}
+        for node in tree.body:  # `from package import module`
+            if isinstance(node, ast.ImportFrom) and node.module not in skipped:
+                imported |= {f"{node.module}.{alias.name}" for alias in node.names}
+        graph[name] = {module for module in imported if module in modules and modules[module].name != "__init__.py"} - {name}
+    try:
+        tuple(graphlib.TopologicalSorter(graph).static_order())
+    except graphlib.CycleError as error:
+        pytest.fail(" -> ".join(error.args[1]))
+
+
+@pytest.mark.parametrize("folder", sorted({path.parent for path in FILES}), ids=lambda path: str(path.relative_to(ROOT)))
+def test_a_package_has_at_most_sixteen_entries(folder):
+    entries = [path.name for path in folder.iterdir() if path.name not in ("__init__.py", "__pycache__")]
+    assert len(entries) <= 16, entries
+
+
+WITHOUT_A_MODULE = {
+    "test_house.py",  # the tree
+    "espresso/test_public_api.py", "prompts/test_prompts.py", "espresso/profiles/test_profiles.py",  # packages
+    "espresso/cli/test_app.py", "espresso/datasets/test_real_files.py",
+    "espresso/media/test_real_clips.py", "espresso/models/test_conformance.py",
+    "agents/answer/test_langgraph_server.py",  # the graph as a whole
+    "eval/test_killed.py", "eval/test_run_files.py",  # further tests of a run
+    "espresso/cli/test_judge_audit.py",
+    "espresso/world/test_honesty.py",  # the world as a whole
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("path", sorted((ROOT / "tests").rglob("test_*.py")), ids=lambda p: str(p.relative_to(ROOT / "tests")))
+def test_a_test_file_stands_where_its_module_does(path):
+    where = path.relative_to(ROOT / "tests")
+    module = ROOT / where.with_name(where.name.removeprefix("test_"))
+    assert module.is_file() or module.with_suffix("").is_dir() or where.as_posix() in WITHOUT_A_MODULE
+
+
+def test_public_functions_name_their_parameters():
+    """Editors show the parameters of a function; `**settings: Any` would hide them."""
+    bundles = [
+        f"{path.relative_to(ROOT)}: {function.name}"
+        for path in FILES
+        for function in ast.walk(ast.parse(path.read_text()))
+        if isinstance(function, ast.FunctionDef | ast.AsyncFunctionDef)
+        and not function.name.startswith("_")
+        and function.args.kwarg
+        and function.args.kwarg.arg == "settings"
+    ]
+    assert not bundles
 
 
 @pytest.mark.parametrize(
