@@ -1,7 +1,7 @@
 """Ask a question: `espresso.ask`, `espresso.aask`, and `answer`, the core of every entry point.
 
-    answer = espresso.ask("clip.mp4", "What hits the blue square?", options=["the red circle", "the
-    green star"])
+    options = ["the red circle", "the green star"]
+    answer = espresso.ask("clip.mp4", "What hits the blue square?", options=options)
 
 A question that cannot be asked is refused before a model is loaded.
 """

@@ -4,8 +4,7 @@ The criteria and the prompt follow VideoEspresso, Figure 10 and Table 2.
 
     with Session("api") as session:
         judge = Judge.from_session(session)
-        result = session.run(judge.score("Why does the ball stop?", "it hits a wall", "a wall is in
-        its way"))
+        result = session.run(judge.score("Why does it stop?", "it hits a wall", "a wall is there"))
     result.verdict, result.faults
 
 A judge is sampled several times and the median counts. A reply that cannot be parsed is requested

@@ -2,9 +2,9 @@
 
     import espresso
 
-    answer = espresso.ask("clip.mp4", "Why does the blue square move?", options=["the red circle
-    hits it", "by itself"]) answer.text, answer.evidence.text, [frame.time for frame in
-    answer.core_frames]
+    options = ["the red circle hits it", "it moves by itself"]
+    answer = espresso.ask("clip.mp4", "Why does the blue square move?", options=options)
+    answer.text, answer.evidence.text, [frame.time for frame in answer.core_frames]
 
 Importing this package is cheap: each public name is imported from its module when it is first used.
 """

@@ -35,6 +35,11 @@ frames alone; `joint` learns evidence and, given the ground-truth evidence, the 
 ExecutorName = Literal["local", "ray"]
 """Where samples run: in this process, or on the workers of a Ray cluster."""
 
+UNIFORM_FRAMES = 16
+"""Frames of `uniform` and `random` if no number is given, as in the paper's baselines."""
+
+FRAME_COUNTS = (2, 4, 8, UNIFORM_FRAMES)
+"""Numbers of frames that the selector study compares with."""
 
 JUDGE_SAMPLES = 3
 """Replies that a judge gives for each answer. Odd, so that the median is a score that was given."""

@@ -12,14 +12,14 @@ from functools import partial
 import numpy as np
 
 from agents.answer.context import AnswerContext
-from agents.answer.sample import UNIFORM_FRAMES, sample_visual
+from agents.answer.sample import sample_visual
 from agents.ask import answer
 from agents.session import Session
 from espresso import media
 from espresso.datasets import world
 from espresso.errors import DataError
 from espresso.media import Media
-from espresso.options import EvalStrategy, Strategy
+from espresso.options import UNIFORM_FRAMES, EvalStrategy, Strategy
 from espresso.schema import Answer, Caption, Frame, Question
 from eval.frame_ranking import rank_frames
 from eval.protocols import question_rng

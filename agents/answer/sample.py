@@ -16,10 +16,8 @@ from agents.answer.state import AnswerState, AnswerUpdate
 from agents.trace import make_step
 from espresso import media
 from espresso.cache import SamplingKey
+from espresso.options import UNIFORM_FRAMES
 from espresso.schema import CoreFrame, Frame
-
-UNIFORM_FRAMES = 16
-"""Frames of `uniform` if the caller gives no number, as in the paper's baselines."""
 
 
 async def sample(state: AnswerState, context: AnswerContext) -> AnswerUpdate:

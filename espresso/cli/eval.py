@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Literal
 
 import typer
 
-from espresso.options import EvalStrategy, ExecutorName, Protocol
+from espresso.options import FRAME_COUNTS, EvalStrategy, ExecutorName, Protocol
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -141,7 +141,7 @@ def study(
     profile: list[str] = typer.Option(["tiny"], help="Profile of the models. May be repeated."),
     split: str = typer.Option("test", help="Split of the dataset."),
     limit: int | None = typer.Option(None, min=1, help="Number of questions, from the first. Default: all."),
-    count: list[int] = typer.Option([2, 4, 8, 16], help="Numbers of uniform and random frames. May be repeated."),
+    count: list[int] = typer.Option(list(FRAME_COUNTS), help="Numbers of uniform and random frames. May be repeated."),
     out: Path = typer.Option(Path("runs/selector-study"), help="Folder of runs, table and plot. The same command resumes."),
     data: Path | None = _DATA,
     videos: Path | None = _VIDEOS,

@@ -6,6 +6,8 @@ from typing import Annotated, Literal
 
 import typer
 
+from espresso.options import UNIFORM_FRAMES
+
 app = typer.Typer(no_args_is_help=True, help="Generate video clips of the procedural world, with questions and ground truth.")
 
 
@@ -44,7 +46,7 @@ def make(
 @app.command()
 def export(
     folder: Annotated[Path, typer.Argument(help="Folder that `espresso world make` wrote. The files are added to it.")],
-    frames: Annotated[int, typer.Option(help="Number of frames that the task espresso_world_frames shows.")] = 16,
+    frames: Annotated[int, typer.Option(help="Number of frames that the task espresso_world_frames shows.")] = UNIFORM_FRAMES,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON document.")] = False,
 ) -> None:
     """Add lmms-eval tasks to the folder: lmms-eval --include_path FOLDER --tasks espresso_world."""

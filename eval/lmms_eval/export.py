@@ -31,6 +31,7 @@ from espresso.datasets.frames import split_count
 from espresso.errors import DataError
 from espresso.files import write_atomic
 from espresso.models import Picture
+from espresso.options import UNIFORM_FRAMES
 from espresso.schema import Frame, Question
 from eval.protocols import option_order
 from prompts import Style
@@ -41,7 +42,6 @@ TASK_NAME = "espresso_world"
 
 RECORDS = "questions.jsonl"
 DOCUMENTS = "questions.lmms-eval.jsonl"
-FRAMES = 16
 DECODED_SIZE = 32
 """Longest side in pixels of frames that are decoded only to check that they can be."""
 
@@ -70,7 +70,7 @@ def export_dataset(
     split: str = "test",
     limit: int | None = None,
     files: DatasetFiles | None = None,
-    frames: int = FRAMES,
+    frames: int = UNIFORM_FRAMES,
     on_clip: Callable[[int, int], None] | None = None,
 ) -> Exported:
     """Export questions of a dataset, as the tasks `espresso_NAME` and `espresso_NAME_frames`.
@@ -100,7 +100,9 @@ def export_dataset(
     return Exported(len(loaded.questions), documents, loaded.bad, loaded.missing)
 
 
-def export(questions: Sequence[Question], folder: Path, *, task: str, style: Style = "general", frames: int = FRAMES) -> int:
+def export(
+    questions: Sequence[Question], folder: Path, *, task: str, style: Style = "general", frames: int = UNIFORM_FRAMES
+) -> int:
     """Write questions as records (`questions.jsonl`) and as tasks of lmms-eval.
 
     Args:
@@ -129,7 +131,7 @@ def export(questions: Sequence[Question], folder: Path, *, task: str, style: Sty
     return _write_task(questions, folder, task, style, frames)
 
 
-def export_world(folder: Path, *, frames: int = FRAMES) -> int:
+def export_world(folder: Path, *, frames: int = UNIFORM_FRAMES) -> int:
     """Write the tasks `espresso_world` and `espresso_world_frames` to a folder of the world.
 
     Args:

@@ -18,15 +18,12 @@ from espresso import profiles
 from espresso.datasets import DatasetFiles
 from espresso.errors import DataError
 from espresso.files import write_atomic
-from espresso.options import EvalStrategy
+from espresso.options import FRAME_COUNTS, EvalStrategy
 from espresso.schema import Record
 from eval.log.run_folder import read_samples
 from eval.metrics import Metrics, metrics
 from eval.report.table import PairedDifference, paired_difference
 from eval.run import RunProgress, run
-
-COUNTS = (2, 4, 8, 16)
-"""Default numbers of uniform and random frames."""
 
 WITH_TRUE_FRAMES = ("world",)
 """Datasets with ground-truth frames."""
@@ -80,7 +77,7 @@ def selector_study(
     out: Path,
     split: str = "test",
     limit: int | None = None,
-    counts: Sequence[int] = COUNTS,
+    counts: Sequence[int] = FRAME_COUNTS,
     files: DatasetFiles | None = None,
     session: Session | None = None,
     on_progress: Callable[[RunProgress], None] = lambda progress: None,

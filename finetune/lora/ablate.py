@@ -14,19 +14,17 @@ from statistics import fmean
 
 from espresso.errors import DataError
 from espresso.models.hub import fetch
-from espresso.options import EvalStrategy, EvidenceMode
+from espresso.options import UNIFORM_FRAMES, EvalStrategy, EvidenceMode
 from espresso.profiles import LocalRole, Profile
 from eval import run as evaluation
 from eval.log.run_folder import read_samples
 from eval.metrics import Metrics, metrics
 from eval.sample import Sample
+from eval.stats import mean_interval
 from finetune.lora.collate import StageName
 from finetune.lora.config import FinetuneConfig, World
 from finetune.lora.stages import train_stage
 from finetune.provenance import read_provenance
-
-UNIFORM_FRAMES = 16
-"""Number of frames of the variants without a selector, as in the paper's baselines."""
 
 
 @dataclass(frozen=True)
@@ -183,16 +181,27 @@ def _evaluate(
 
 
 def table(results: Sequence[VariantResult]) -> str:
-    """Format the results as a Markdown table."""
-    head = "| trained and asked as | accuracy (95 % interval) | each seed | frames | visual tokens | true facts in evidence |"
-    return "\n".join([head, "|---|---|---|---|---|---|", *map(_table_row, results)])
+    """Format the results as a Markdown table.
+
+    The first interval is for other questions about other clips, by the pooled answers of all seeds;
+    the second is for other seeds (Student's t), with the same questions.
+    """
+    head = (
+        "| trained and asked as | accuracy (95 %, questions) | mean of seeds (95 %, seeds) | each seed "
+        "| frames | visual tokens | true facts in evidence |"
+    )
+    return "\n".join([head, "|---|---|---|---|---|---|---|", *map(_table_row, results)])
 
 
 def _table_row(result: VariantResult) -> str:
     values = result.metrics
     accuracy = f"{values.accuracy:.1%} ({values.accuracy_low:.1%} to {values.accuracy_high:.1%})"
     seeds = ", ".join(f"{accuracy:.1%}" for accuracy in result.seeds)
+    over_seeds = ""
+    if len(result.seeds) > 1:
+        low, high = mean_interval(result.seeds, range(len(result.seeds)), within=(0, 1))
+        over_seeds = f"{fmean(result.seeds):.1%} ({low:.1%} to {high:.1%})"
     facts = "" if values.evidence_precision is None else f"{values.evidence_precision:.1%}"
     frames = "" if values.frames is None else f"{values.frames:.1f}"
     tokens = "" if values.visual_tokens is None else f"{values.visual_tokens:.0f}"
-    return f"| {result.variant.title} | {accuracy} | {seeds} | {frames} | {tokens} | {facts} |"
+    return f"| {result.variant.title} | {accuracy} | {over_seeds} | {seeds} | {frames} | {tokens} | {facts} |"

@@ -8,8 +8,9 @@ import finetune
 from espresso import profiles
 from espresso.errors import DataError
 from eval.log.run_folder import read_samples
+from eval.metrics import Metrics
 from finetune.config import read_config
-from finetune.lora.ablate import UNIFORM_FRAMES, VARIANTS, ablate, table, variant_config
+from finetune.lora.ablate import UNIFORM_FRAMES, VARIANTS, VariantResult, ablate, table, variant_config
 from finetune.lora.config import FinetuneConfig
 
 BY_FOLDER = {variant.folder: variant for variant in VARIANTS}
@@ -51,6 +52,15 @@ def test_variants_are_trained_once_and_evaluated(config, monkeypatch):
     assert table(ablate(config, profiles.load("tiny"), **options)) == table(results)
     with pytest.raises(DataError, match="other settings"):
         ablate(config.model_copy(update={"batch": 2}), profiles.load("tiny"), **options)
+
+
+def test_the_table_has_an_interval_over_questions_and_one_over_seeds():
+    numbers = {name: None for name in Metrics.model_fields} | {"n": 9, "errors": 0, "seconds": 1.0}
+    numbers |= {"accuracy": 0.6, "accuracy_low": 0.55, "accuracy_high": 0.65}
+    rows = [VariantResult(VARIANTS[0], seeds, Metrics(**numbers)) for seeds in ((0.5, 0.6, 0.7), (0.6,))]
+    *_, three, one = table(rows).splitlines()
+    assert "| 60.0% (55.0% to 65.0%) | 60.0% (35.2% to 84.8%) | 50.0%, 60.0%, 70.0% |" in three
+    assert "| 60.0% (55.0% to 65.0%) |  | 60.0% |" in one
 
 
 def nodes(folder):

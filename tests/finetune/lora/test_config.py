@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 
+from espresso import profiles
 from finetune.config import read_config
 from finetune.lora.config import AnswerStageConfig, FinetuneConfig
 
@@ -19,6 +20,12 @@ def test_every_shipped_config_is_valid_and_starts_with_its_commands(name):
         assert config.answer.learning_rate == pytest.approx(config.evidence.learning_rate / 2)
     assert f"espresso finetune evidence finetune/configs/{name}.yaml" in head
     assert "espresso finetune answer" in head
+
+
+@pytest.mark.parametrize("name", ["paper", "laptop", "tiny"])
+def test_a_config_trains_on_what_its_profile_shows(name):
+    config, profile = read_config(CONFIGS / f"{name}.yaml", FinetuneConfig), profiles.load(name)
+    assert (config.frame_size, config.prompts) == (profile.frame_size, profile.prompts)
 
 
 def test_the_paper_config_has_the_numbers_of_table_8():
