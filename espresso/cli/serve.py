@@ -35,7 +35,9 @@ def models(
             typer.echo(line, err=True)
         typer.echo(shlex.join(launch.command(servers)))
         return
-    handler = signal.signal(signal.SIGTERM, signal.default_int_handler)
+    # A script's background job ignores SIGINT; a kill -INT stops the servers there too.
+    stops = (signal.SIGINT, signal.SIGTERM)
+    handlers = {number: signal.signal(number, signal.default_int_handler) for number in stops}
     console, start = Console(stderr=True), perf_counter()
     try:
         with console.status("starting") as status, launch.running(servers, status.update) as watch:
@@ -47,4 +49,5 @@ def models(
     except KeyboardInterrupt:
         console.print("all servers stopped")
     finally:
-        signal.signal(signal.SIGTERM, handler)
+        for number, handler in handlers.items():
+            signal.signal(number, handler)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from functools import cache
 from itertools import chain
 from pathlib import Path
 from typing import Any, cast
@@ -41,8 +42,13 @@ CHAT_TEMPLATE = (
 )
 
 
-def corpus() -> Iterator[str]:
-    """Yield texts of the train split, as the models read and write them, to train a tokenizer."""
+@cache
+def corpus() -> tuple[str, ...]:
+    """Return texts of the train split, as the models read and write them, to train a tokenizer."""
+    return tuple(_texts())
+
+
+def _texts() -> Iterator[str]:
     for index in range(3000):
         story = world.story("train", index)
         yield from (f"{i}.{i}s: {beat.fact}." for i, beat in enumerate(story.beats))
