@@ -92,7 +92,9 @@ async def ranked_frames(question: Question, session: Session, *, given_evidence:
     captions = (await answer(question, session, evidence=evidence, visuals=visuals)).captions
     context = AnswerContext(session=session, visuals=visuals)
     frames = await rank_frames(question, question.answer or "", captions, context)
-    ranked = await answer(question, session, strategy="given", core_frames=frames, evidence=evidence, visuals=visuals)
+    ranked = await answer(
+        question, session, strategy="given", core_frames=frames, evidence=evidence, written=written, visuals=visuals
+    )
     return ranked.model_copy(update={"captions": captions})
 
 

@@ -16,6 +16,7 @@ from agents.answer.state import AnswerState, AnswerUpdate
 from agents.trace import make_step
 from espresso import media
 from espresso.cache import SamplingKey
+from espresso.datasets.frames import split_count
 from espresso.options import UNIFORM_FRAMES
 from espresso.schema import CoreFrame, Frame
 
@@ -60,8 +61,7 @@ def _plans(state: AnswerState, context: AnswerContext) -> Iterator[tuple[int, me
     `uniform` divides its frames among the visuals, the first taking the rest.
     """
     if state.strategy == "uniform":
-        share, rest = divmod(state.limit or UNIFORM_FRAMES, len(context.visuals))
-        counts = [share + (position < rest) for position in range(len(context.visuals))]
+        counts = split_count(state.limit or UNIFORM_FRAMES, len(context.visuals))
         yield from ((position, media.uniform(count)) for position, count in enumerate(counts) if count)
     elif state.strategy != "blind":
         yield from enumerate([media.parse_plan(context.session.profile.sampling)] * len(context.visuals))

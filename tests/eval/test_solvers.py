@@ -54,3 +54,11 @@ async def test_random_frames_depend_on_the_seed_alone(session, questions):
 async def test_an_oracle_without_ground_truth_is_an_error(session, questions, strategy, missing):
     with pytest.raises(DataError, match=missing):
         await make_solver(strategy)(questions[0].model_copy(update={"truth": None}), session)
+
+
+@pytest.mark.parametrize("strategy", ["selector", "random", "ranked", "oracle", "oracle-evidence", "oracle-captions"])
+async def test_a_written_choice_is_a_free_reply_with_every_strategy(session, roles, questions, strategy):
+    answer = await make_solver(strategy, written=True)(questions[0], session)
+    assert (answer.choice, answer.text) == (None, roles.reasoner.says)
+    last = "".join(part for message in roles.reasoner.asked[-1] for part in message.content if isinstance(part, str))
+    assert all(f"({letter}) {option}" in last for letter, option in zip("ABCD", questions[0].options, strict=True))
