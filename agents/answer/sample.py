@@ -43,8 +43,9 @@ async def sample(state: AnswerState, context: AnswerContext) -> AnswerUpdate:
             sampled, note = await sample_visual(visual, plan, context)
             frames += sampled
             notes.append(note and f"{context.visuals[visual].source}: {note}")
+    sources = tuple(opened.source for opened in context.visuals)  # without credentials of URLs
     update = AnswerUpdate(
-        question=state.question.without_truth(),
+        question=state.question.without_truth().model_copy(update={"visuals": sources}),
         warning=await check_domain(state, frames, context),
         visuals=tuple(opened.visual for opened in context.visuals),
         frames=tuple(frames),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-import re
+import io
 import tempfile
 import warnings
 import weakref
@@ -16,7 +16,8 @@ import numpy as np
 from PIL import Image, UnidentifiedImageError
 
 from espresso.errors import MediaError
-from espresso.media.fetch import fetch
+from espresso.media.fetch import fetch, is_url, local_path, public
+from espresso.media.kinds import Kind, identify
 from espresso.media.pictures import PictureFile, Pixels, rgb
 from espresso.media.process import decoder
 from espresso.schema import Visual
@@ -94,7 +95,11 @@ class Media:
 
     @cached_property
     def digest(self) -> str:
-        """SHA-256 of the file's bytes or of the pixels in memory, computed on first use."""
+        """SHA-256 of the file's bytes or of the pixels in memory, computed on first use.
+
+        If the first version of Espresso read the file differently, the way it is read is part of
+        it, so that captions and samplings cached by that version are not used.
+        """
         return self._frames.digest()
 
     @property
@@ -148,14 +153,14 @@ class Media:
         """
         if not indices:
             return np.zeros((0, self.height, self.width, 3), np.uint8)
+        before = self.note
         try:
             frames = self._frames.read(sorted(set(indices)), self.output_size(size))
-        except FrameCountChangedError:
-            if self.note:
-                warnings.warn(f"{self.source}: {self.note}.", stacklevel=4)
-            raise
         except MediaError as error:
             raise MediaError(f"{self.source}: {error}") from None
+        finally:
+            if self.note != before:
+                warnings.warn(f"{self.source}: {self.note}.", stacklevel=4)
         return np.stack([frames[index] for index in indices])
 
     def output_size(self, size: Size) -> tuple[int, int] | None:
@@ -167,11 +172,20 @@ class Media:
 
 
 class _VideoFile:
-    """A video file, read through the decoder process."""
+    """A video file, read through the decoder process.
 
-    def __init__(self, path: Path) -> None:
+    Args:
+        path: the file.
+        complete: whether the file is as long as its header says.
+    """
+
+    note: str | None
+
+    def __init__(self, path: Path, complete: bool) -> None:
         self._path = path.absolute()
         self._set_index(decoder.ask("index", self._path, None)[0])
+        if not complete and not self.note:
+            self.note = "truncated: the file is shorter than its header says"
 
     def _set_index(self, index: dict[str, Any]) -> None:
         self._index = index
@@ -181,7 +195,9 @@ class _VideoFile:
 
     def digest(self) -> str:
         with self._path.open("rb") as file:
-            return hashlib.file_digest(file, "sha256").hexdigest()
+            digest = hashlib.file_digest(file, "sha256")
+        digest.update(self._index["reading"].encode())
+        return digest.hexdigest()
 
     def read(self, positions: list[int], size: tuple[int, int] | None) -> dict[int, np.ndarray]:
         """Read with decord if at least 64 and half of all frames are requested, else with PyAV.
@@ -192,12 +208,14 @@ class _VideoFile:
         1.1 times the CPU time of decord. For all frames, decord takes 0.5 to 1 times that of PyAV,
         plus half a second to start.
         """
-        if len(positions) >= max(64, len(self.times) / 2) and not self._index["counted"]:
+        if len(positions) >= max(64, len(self.times) / 2) and self._index["decord"]:
             try:
                 return decoder.ask("read_with_decord", self._path, self._index, positions, size)[1]
             except MediaError:
                 pass  # PyAV supports more files and has better error messages
-        frames = decoder.ask("read", self._path, self._index, positions, size)[1]
+        note, frames = decoder.ask("read", self._path, self._index, positions, size)
+        if note and note not in (self.note or ""):
+            self.note = f"{self.note}; {note}" if self.note else note
         if len(frames) < len(positions):
             self._set_index(decoder.ask("scan", self._path, self._index)[0])
             raise FrameCountChangedError
@@ -222,14 +240,21 @@ def open(source: str | Path | bytes | np.ndarray | Image.Image, *, fps: float | 
         return _open_array(source, fps)
     if isinstance(source, bytes):
         return _open_bytes(source)
-    if re.match(r"https?://", str(source)):
-        if not allow_urls:
-            raise MediaError(f"{source}: URLs are disabled. Set allow_urls or --allow-urls, or download the file.")
-        path = fetch(str(source))
-        return _open_temporary(str(source), path)
+    if is_url(str(source)):
+        return _open_url(str(source), allow_urls)
     path = Path(source)
     _check(path)
     return _open_file(str(source), path)
+
+
+def _open_url(url: str, allow_urls: bool) -> Media:
+    name = public(url)
+    if (path := local_path(url)) is not None:
+        _check(path)
+        return _open_file(str(path), path)
+    if not allow_urls and url.lower().startswith("http"):
+        raise MediaError(f"{name}: URLs are disabled. Set allow_urls or --allow-urls, or download the file.")
+    return _open_temporary(name, fetch(url))
 
 
 def _check(path: Path) -> None:
@@ -252,10 +277,10 @@ def _check(path: Path) -> None:
 
 def _open_file(name: str, path: Path) -> Media:
     try:
-        try:
-            return Media(name, PictureFile(path))
-        except UnidentifiedImageError:
-            return Media(name, _VideoFile(path))
+        with path.open("rb") as file:
+            kind = identify(file)
+        picture = _picture(kind, path.absolute())
+        return Media(name, picture or _VideoFile(path, kind is None or kind.complete))
     except MediaError as error:
         raise MediaError(f"{name}: {error}") from None
 
@@ -265,14 +290,37 @@ def _open_bytes(data: bytes) -> Media:
     if not data:
         raise MediaError(f"{name}: nothing to open. Give the content of an image or video file.")
     try:
-        return Media(name, PictureFile(data))
+        if picture := _picture(identify(io.BytesIO(data)), data):
+            return Media(name, picture)
     except MediaError as error:
         raise MediaError(f"{name}: {error}") from None
-    except UnidentifiedImageError:
-        pass
     with tempfile.NamedTemporaryFile(prefix="espresso-", delete=False) as file:
         file.write(data)
     return _open_temporary(name, Path(file.name))
+
+
+def _picture(kind: Kind | None, source: Path | bytes) -> PictureFile | None:
+    """Open an image or animation; return None if the file can only be a video.
+
+    Args:
+        kind: what the first bytes tell about the file.
+        source: its path or content.
+
+    Raises:
+        MediaError: the file is something else, or a damaged image.
+    """
+    if kind and kind.reader is None:
+        raise MediaError(f"it is {kind.name}, not a video or a supported image. {kind.cure}")
+    if kind and kind.reader == "ffmpeg":
+        return None
+    if kind and not kind.complete:
+        raise MediaError("the image is damaged (the file is shorter than its header says). Get a new copy.")
+    try:
+        return PictureFile(source)
+    except UnidentifiedImageError:
+        if kind:
+            raise MediaError(f"it is {kind.name}, but damaged or of a kind that is not supported. {kind.cure}") from None
+        return None
 
 
 def _open_temporary(name: str, path: Path) -> Media:

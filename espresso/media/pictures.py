@@ -10,15 +10,27 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
+import pillow_heif
 from PIL import Image, ImageOps, UnidentifiedImageError
 
 from espresso.errors import MediaError
 
-FORMATS = ("JPEG", "PNG", "GIF", "WEBP", "BMP", "TIFF", "AVIF", "JPEG2000", "PPM", "ICO")
+pillow_heif.register_heif_opener()
+
+FORMATS = ("JPEG", "PNG", "GIF", "WEBP", "BMP", "TIFF", "AVIF", "HEIF", "JPEG2000", "PPM", "ICO")
 """Image formats that Pillow may open."""
 
 ANIMATED_FORMATS = ("GIF", "WEBP", "PNG", "AVIF")
 """Formats of animations. In other formats further pictures are pages or thumbnails."""
+
+GIF_TRAILER = b";"
+"""The last byte of a GIF file."""
+
+SUBFILE, BITS, PHOTOMETRIC = 254, 258, 262
+"""TIFF tags: kind of page, bits per sample, and whether 0 is black (1) or white (0)."""
+
+NO_PAGE = 1 | 4
+"""Bits of the TIFF tag `SUBFILE`: a smaller copy, or a mask, of another page."""
 
 
 class Pixels:
@@ -53,6 +65,8 @@ class Pixels:
 class PictureFile:
     """An image or animation. EXIF orientation is applied; transparent parts become white.
 
+    Of a file with several pages or pictures, the first full page or the primary picture is read.
+
     Args:
         file: the path of the file, or its bytes.
 
@@ -62,20 +76,32 @@ class PictureFile:
     """
 
     comment: str | None = None
-    note: str | None = None
+    note: str | None
 
     def __init__(self, file: Path | bytes) -> None:
         self._file = file
         with self._open() as image:
-            count = getattr(image, "n_frames", 1) if image.format in ANIMATED_FORMATS else 1
+            count = getattr(image, "n_frames", 1)
+            animated = image.format in ANIMATED_FORMATS and count > 1
             durations = []
-            for position in range(count if count > 1 else 0):
-                image.seek(position)
-                image.load()  # WebP sets the frame duration only after loading
-                durations.append((image.info.get("duration") or 100) / 1000)  # browsers show a frame of duration 0 for 0.1 s
-            image.seek(0)
-            first = _upright(image)
-        self.width, self.height = first.size
+            self.note = None
+            if animated:
+                self._first = int(getattr(image, "default_image", False))  # of a PNG, shown where animations are not supported
+                for position in range(self._first, count):
+                    image.seek(position)
+                    image.load()  # WebP sets the frame duration only after loading
+                    durations.append((image.info.get("duration") or 100) / 1000)  # browsers show a frame of duration 0 for 0.1 s
+                if image.format == "GIF" and not self._bytes().rstrip(b"\0").endswith(GIF_TRAILER):
+                    self.note = "truncated: the end of the animation is missing"
+            else:
+                self._first, self.note = _page(image, count)
+            image.seek(self._first)
+            deep = image.mode.startswith(("I", "F"))
+            if deep and _white(image) is None:
+                self.note = "its values have no defined range; the lowest is shown as black and the highest as white"
+            self.width, self.height = _upright(image).size
+            changed = deep or self._first or image.format == "HEIF"
+            self._reading = f"{image.format} {image.mode} {self._first}" if changed else ""
         self.times = np.concatenate([[0.0], np.cumsum(durations)[:-1]]) if durations else np.zeros(1)
         self.end = float(sum(durations))
 
@@ -92,19 +118,24 @@ class PictureFile:
             raise
         except Image.DecompressionBombError:
             raise MediaError("images of more than 178 million pixels are not supported. Resize the image.") from None
-        except (OSError, SyntaxError, ValueError, EOFError) as error:
-            raise MediaError(f"the image is damaged ({error}). Get a new copy.") from None
+        except (MediaError, MemoryError):
+            raise
+        except Exception as error:  # any exception of Pillow is a problem of the file
+            raise MediaError(f"the image is damaged ({' '.join(str(error).split())}). Get a new copy.") from None
 
     def digest(self) -> str:
-        """Return the SHA-256 of the file's bytes."""
-        return hashlib.sha256(self._file if isinstance(self._file, bytes) else self._file.read_bytes()).hexdigest()
+        """Return the SHA-256 of the file's bytes, and of how it is read (see `Media.digest`)."""
+        return hashlib.sha256(self._bytes() + self._reading.encode()).hexdigest()
+
+    def _bytes(self) -> bytes:
+        return self._file if isinstance(self._file, bytes) else self._file.read_bytes()
 
     def read(self, positions: list[int], size: tuple[int, int] | None) -> dict[int, np.ndarray]:
         """Decode the frames at `positions` (ascending), resized to (width, height) if given."""
         frames = {}
         with self._open() as image:
             for position in positions:
-                image.seek(position)
+                image.seek(self._first + position)
                 frames[position] = _resized(_upright(image), size)
         return frames
 
@@ -127,16 +158,61 @@ def thumbnail(pixels: np.ndarray, side: int) -> np.ndarray:
     return _resized(Image.fromarray(pixels), (side, side))
 
 
+def _page(image: Image.Image, count: int) -> tuple[int, str | None]:
+    """Return which of the `count` pictures of a file to read, and a note if there are others."""
+    if image.format == "HEIF" and count > 1:
+        return image.tell(), f"it holds {count} pictures; the primary one is read"
+    if image.format != "TIFF" or count == 1:
+        return 0, None
+    pages = []
+    for position in range(count):
+        image.seek(position)
+        if not image.tag_v2.get(SUBFILE, 0) & NO_PAGE:  # type: ignore[attr-defined]
+            pages.append(position)
+    note = f"it has {len(pages)} pages; the first one is read" if len(pages) > 1 else None
+    return pages[0] if pages else 0, note
+
+
 def _upright(image: Image.Image) -> Image.Image:
-    image = ImageOps.exif_transpose(image)
-    if image.mode in ("RGBA", "LA", "PA") or "transparency" in image.info:
+    if image.mode.startswith(("I", "F")):
+        return Image.fromarray(_grey(image)).convert("RGB")
+    image = _turned(image)
+    if image.has_transparency_data:
         white = Image.new("RGBA", image.size, "white")
         return Image.alpha_composite(white, image.convert("RGBA")).convert("RGB")
-    if image.mode.startswith(("I", "F")):  # 16 bits and more: scale the range of the values to 0..255
-        values = np.asarray(image, dtype=np.float64)
-        value_range = max(np.ptp(values), 1e-9)
-        image = Image.fromarray(((values - values.min()) * (255 / value_range)).astype(np.uint8))
     return image.convert("RGB")
+
+
+def _turned(image: Image.Image) -> Image.Image:
+    """Apply the EXIF orientation, if it can be read."""
+    image.load()
+    try:
+        return ImageOps.exif_transpose(image)
+    except Exception:  # not of the pixels, which are loaded
+        return image
+
+
+def _grey(image: Image.Image) -> np.ndarray:
+    """Scale values of more than 8 bits to 0..255: from 0 to white, not from the lowest value up."""
+    white = _white(image)
+    values = np.nan_to_num(np.asarray(_turned(image), dtype=np.float64), posinf=white or 0)
+    low, high = (0.0, white) if white else (values.min(), values.max())
+    scaled = np.clip((values - low) * (255 / max(high - low, 1e-9)), 0, 255)
+    if getattr(image, "tag_v2", {}).get(PHOTOMETRIC) == 0:
+        scaled = 255 - scaled
+    return scaled.round().astype(np.uint8)
+
+
+def _white(image: Image.Image) -> float | None:
+    """Return the value of white: by the number of bits, else the usual one that fits the values.
+
+    Returns None if values are negative or above 16 bits.
+    """
+    if image.mode.startswith("I;16"):
+        return 2.0 ** getattr(image, "tag_v2", {}).get(BITS, (16,))[0] - 1
+    usual = {"F": (1.0, 255.0, 65535.0), "I": (65535.0,) if image.format == "PPM" else (255.0, 65535.0)}
+    values = np.nan_to_num(np.asarray(image, dtype=np.float64), posinf=0, neginf=0)
+    return next((white for white in usual[image.mode[0]] if values.min() >= 0 and values.max() <= white), None)
 
 
 def _resized(image: Image.Image, size: tuple[int, int] | None) -> np.ndarray:

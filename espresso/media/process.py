@@ -64,8 +64,8 @@ class DecoderProcess:
             rest: positions and size for the reading commands.
 
         Returns:
-            The result of the command, and for reading commands the upright frames by position,
-            uint8 of shape (height, width, 3) each.
+            The index, or for reading commands a note on the frames or None; and the upright frames
+            by position, uint8 of shape (height, width, 3) each.
 
         Raises:
             MediaError: the file is damaged, or the decoder hung or crashed. The message does not
@@ -85,9 +85,9 @@ class DecoderProcess:
                 match replies.recv():
                     case ("ready",):
                         self._ready = True
-                    case ("frame", position, width, height, row_bytes, quarter_turns):
+                    case ("frame", position, width, height, row_bytes):
                         rows = np.frombuffer(replies.recv_bytes(), np.uint8).reshape(-1, row_bytes)[:height, : width * 3]
-                        frames[position] = np.rot90(rows.reshape(height, width, 3), quarter_turns)
+                        frames[position] = rows.reshape(height, width, 3)
                     case ("done", result):
                         return result, frames
                     case ("error", message):
@@ -123,10 +123,19 @@ class DecoderProcess:
 
 
 class DecoderPool:
-    """A pool of decoder processes; a request uses the one freed last, or waits for one."""
+    """A pool of decoder processes; a request uses the one freed last, or waits for one.
+
+    After `os.fork`, the child has a pool of its own: no thread of it would free a process that was
+    in use, or release a lock that was held.
+    """
 
     def __init__(self, count: int) -> None:
-        self._all = [DecoderProcess() for _ in range(count)]
+        self._count = count
+        self._start()
+        os.register_at_fork(after_in_child=self._start)
+
+    def _start(self) -> None:
+        self._all = [DecoderProcess() for _ in range(self._count)]
         self._free: LifoQueue[DecoderProcess] = LifoQueue()
         for process in self._all:
             self._free.put(process)

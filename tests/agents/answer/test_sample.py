@@ -1,8 +1,14 @@
 """The sample node: which frames each strategy gets."""
 
+import threading
+from functools import partial
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+
 import pytest
 
 import espresso
+from espresso.schema import Question
 from tests.agents.answer.conftest import QUESTION, nodes, pictures
 
 
@@ -33,3 +39,19 @@ def test_given_core_frames_are_those_shown_nearest_to_their_times(ask, roles):
     assert [core.time for core in answer.core_frames] == pytest.approx([0.375, 2.0])
     assert not roles.captioner.asked
     assert len(pictures(roles.reasoner.asked[0])) == 2
+
+
+def test_credentials_of_a_url_are_not_in_the_answer(clip, session, capfd):
+    handler = partial(SimpleHTTPRequestHandler, directory=str(Path(clip).parent))
+    server = ThreadingHTTPServer(("127.0.0.1", 0), handler)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    address = f"127.0.0.1:{server.server_port}/{Path(clip).name}"
+    url = f"http://zoe:s3cret@{address}?token=s3cret"
+    question = Question(id="1", visuals=(url,), text=QUESTION)
+    answers = [espresso.ask(url, QUESTION, session=session, allow_urls=True)]
+    answers += espresso.ask_many([question], session=session, allow_urls=True)
+    server.shutdown()
+    server.server_close()
+    for answer in answers:
+        assert answer.question.visuals == (f"http://{address}?token=***",)
+        assert "s3cret" not in answer.model_dump_json()

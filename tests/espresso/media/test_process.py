@@ -1,4 +1,4 @@
-"""Decoder processes: reuse, hangs, crashes, threads and shutdown."""
+"""Decoder processes: reuse, hangs, crashes, threads, forks and shutdown."""
 
 import asyncio
 import os
@@ -13,7 +13,7 @@ from media_clips import number_of
 
 from espresso import media
 from espresso.errors import MediaError
-from espresso.media.process import DecoderProcess
+from espresso.media.process import CONCURRENCY, DecoderProcess
 
 
 @pytest.fixture
@@ -91,3 +91,47 @@ def test_a_script_without_a_main_guard_leaves_no_process(clip_path: Path):
     done = subprocess.run([sys.executable, "-c", script, clip_path], cwd=root, capture_output=True, text=True, check=True)
     assert done.stdout.split()
     assert not any(Path(f"/proc/{pid}").exists() for pid in done.stdout.split())
+
+
+def in_child(work) -> int:
+    """Run work in a forked process, which is killed after 30 s; return its exit code."""
+    pid = os.fork()
+    if not pid:
+        signal.alarm(30)
+        code = 1
+        try:
+            work()
+            code = 0
+        finally:
+            os._exit(code)
+    return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
+
+
+@pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning")
+def test_a_forked_process_decodes_while_all_decoders_of_its_parent_are_in_use(clip_path: Path):
+    clip, release, started = media.open(clip_path), threading.Event(), threading.Semaphore(0)
+    pool = sys.modules["espresso.media.process"].decoder
+
+    def use() -> None:
+        process = pool._free.get()
+        started.release()
+        release.wait()
+        pool._free.put(process)
+
+    threads = [threading.Thread(target=use) for _ in range(CONCURRENCY)]
+    for thread in threads:
+        thread.start()
+        started.acquire()
+
+    def child() -> None:
+        assert number_of(clip.decode([42])[0]) == 42
+        assert number_of(media.open(clip_path).decode([7])[0]) == 7
+        assert asyncio.run(media.in_background(clip.decode, [1])).shape == (1, 48, 64, 3)
+
+    try:
+        assert in_child(child) == 0
+    finally:
+        release.set()
+        for thread in threads:
+            thread.join()
+    assert number_of(clip.decode([5])[0]) == 5, "the parent's decoders still work"
