@@ -11,7 +11,6 @@ can be open at once; closing one frees its models.
 from __future__ import annotations
 
 import asyncio
-import threading
 from collections import OrderedDict
 from collections.abc import Coroutine
 from concurrent.futures import ThreadPoolExecutor
@@ -21,6 +20,7 @@ from typing import Any, Self, TypeVar
 
 from espresso import profiles
 from espresso.cache import Cache, default_folder
+from espresso.forks import Lock
 from espresso.models import Roles, connect
 from espresso.profiles import Profile
 
@@ -115,4 +115,4 @@ def shared_session(profile: str | Path | Profile | None = None) -> Session:
 
 
 _shared: OrderedDict[tuple[str, Path], Session] = OrderedDict()
-_sharing = threading.Lock()
+_sharing = Lock()

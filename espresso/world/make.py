@@ -10,8 +10,6 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Callable, Iterator
-from concurrent.futures import ProcessPoolExecutor
-from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +24,7 @@ from espresso.world.draw import render
 from espresso.world.plan import story as make_story
 from espresso.world.stage import sprites
 from espresso.world.story import Story
+from espresso.world.workers import run
 
 FPS = 12.0
 """Frames per second of the clips."""
@@ -91,7 +90,9 @@ def load(folder: Path) -> list[Question]:
     if not path.is_file():
         raise DataError(f"{path}: no such file. Create it with `espresso world make --out {folder}`.")
     questions = []
-    for number, line in enumerate(path.read_text().splitlines(), 1):
+    for number, line in enumerate(path.read_text(encoding="utf-8").split("\n"), 1):
+        if not line.strip():
+            continue
         try:
             question = Question.model_validate_json(line)
         except ValueError as error:
@@ -196,18 +197,17 @@ def _run(jobs: list[tuple[Split, int, Path, int]], workers: int) -> Iterator[Non
     if workers == 1 or len(jobs) < 8:
         yield from map(_write_one, jobs)
         return
-    with ProcessPoolExecutor(workers, mp_context=get_context("spawn")) as pool:
-        yield from pool.map(_write_one, jobs, chunksize=4)
+    yield from run(_write_one, jobs, workers)
 
 
 def _claim(out: Path, settings: dict[str, Any]) -> None:
     """Record the settings of a new folder. Raises DataError if the folder has other content."""
     path = out / "world.json"
     if path.is_file():
-        existing = json.loads(path.read_text())
+        existing = json.loads(path.read_bytes())
         if existing != settings:
             raise DataError(f"{out}: was created with {existing}, not {settings}. Use another --out.")
     elif out.exists() and (not out.is_dir() or any(out.iterdir())):
         raise DataError(f"{out}: exists and was not created by this command. Use another --out.")
     (out / "clips").mkdir(parents=True, exist_ok=True)
-    path.write_text(json.dumps(settings))
+    path.write_text(json.dumps(settings), encoding="utf-8")

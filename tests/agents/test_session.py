@@ -1,13 +1,15 @@
 """Sessions: what they share between questions, threads and profiles, and what they close."""
 
+import os
 import threading
 import weakref
 
 import pytest
+from forked import in_child
 
 import espresso
 from agents.session import KEPT_SESSIONS, Session, shared_session
-from espresso import profiles
+from espresso import profiles, world
 from espresso.cache import Cache
 
 QUESTION = "Where does the square go?"
@@ -94,3 +96,12 @@ def test_run_closes_connections_and_passes_errors_on(session, roles):
     with pytest.raises(ValueError, match="no"):
         session.run(fail())
     assert disconnected == [True]
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
+def test_a_forked_child_can_ask_with_the_session_and_the_shared_models_of_its_parent(session, clip, tmp_path):
+    assert espresso.ask(clip, QUESTION, session=session).text == "B"
+    assert in_child(lambda: espresso.ask(clip, QUESTION, session=session).text) == "B"
+    (question, *_) = world.demo_clip(tmp_path / "world.mp4", seed=3)
+    answer = espresso.ask(tmp_path / "world.mp4", question.text, options=question.options)
+    assert in_child(lambda: espresso.ask(tmp_path / "world.mp4", question.text, options=question.options).text) == answer.text
