@@ -33,6 +33,7 @@ from espresso.errors import ModelError, ProfileError, ServerDownError
 from espresso.models import ChatModel, Completion
 from espresso.options import JUDGE_SAMPLES, JUDGE_TEMPERATURE
 from espresso.profiles.weights import identity
+from espresso.replies import parse_json
 from espresso.schema import Record, Verdict
 
 CRITERIA = ("logic", "factuality", "accuracy", "conciseness", "overall")
@@ -285,7 +286,7 @@ class Judge:
         except ModelError as error:
             fault = str(error)
         else:
-            fault = f"cannot parse the reply ({fault}): {' '.join(completion.text.split())[:80]!r}"
+            fault = f"cannot parse the reply ({completion.fault or fault}): {' '.join(completion.text.split())[:80]!r}"
         return _ParsedReply(None, fault, tuple(completions))
 
     async def _request(self, prompt: prompts.Prompt, schema: type[BaseModel], seed: int) -> Completion:
@@ -332,7 +333,7 @@ def _median(samples: Sequence[Judgement]) -> Verdict:
 def _parse(schema: type[Reply], text: str) -> tuple[Reply | None, str]:
     """Parse a reply; if it is invalid, return the reason instead."""
     try:
-        return schema.model_validate_json(text), ""
+        return parse_json(schema, text), ""
     except ValidationError as error:
         first = error.errors()[0]
         location = ".".join(str(part) for part in first["loc"])

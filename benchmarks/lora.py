@@ -23,6 +23,7 @@ from transformers import AutoProcessor
 from trl import SFTTrainer
 
 from espresso.models.chat import Picture
+from espresso.models.device import model_dtype
 from finetune.config import read_config
 from finetune.lora import train
 from finetune.lora.collate import TrainingRow
@@ -51,7 +52,7 @@ def plain_trl(config: FinetuneConfig, rows: Sequence[TrainingRow], steps: int, f
 
     trainer = SFTTrainer(
         train.load_model(config, config.model, None),
-        train.training_arguments(config, config.evidence, folder, steps),
+        train.training_arguments(config, config.evidence, folder, steps, model_dtype(config.model)),
         train_dataset=Dataset.from_dict({"number": range(len(rows))}).with_transform(conversation),
         processing_class=AutoProcessor.from_pretrained(config.model),
     )

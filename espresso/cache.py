@@ -9,17 +9,25 @@ from __future__ import annotations
 
 import os
 import sqlite3
+import tempfile
 import zlib
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import diskcache
 import platformdirs
 
+from espresso.replies import without_thoughts
+
 SIZE_LIMIT = 2**30
 """Size in bytes beyond which the oldest entries are evicted."""
+
+_OLD_CAPTION_TOKENS = 128
+"""Length at which versions without a check cut captions off, in tokens."""
+_LETTERS_PER_TOKEN = 10
+"""More letters than a token has on average; a server that reports fewer tokens does not count."""
 
 
 class CaptionKey(NamedTuple):
@@ -110,13 +118,12 @@ class Cache:
 
     def captions(self, keys: Sequence[CaptionKey]) -> dict[CaptionKey, CachedCaption]:
         """Return the cached captions among `keys`."""
-        values = {key: self._get(_caption_entry(key)) for key in keys}
-        return {key: CachedCaption(*value) for key, value in values.items() if value is not None}
+        return {key: caption for key in keys if (caption := self._caption(key))}
 
     def put_captions(self, captions: Mapping[CaptionKey, CachedCaption]) -> None:
-        """Cache captions."""
+        """Cache captions, which are complete replies."""
         for key, caption in captions.items():
-            self._set(_caption_entry(key), caption)
+            self._set(["caption", *key], caption)
 
     def sampling(self, key: SamplingKey) -> Any:
         """Return the JSON value that was passed to `put_sampling`, or None if there is none."""
@@ -139,6 +146,22 @@ class Cache:
         if self._store is not None:
             self._store.close()
 
+    def _caption(self, key: CaptionKey) -> CachedCaption | None:
+        """Return a cached caption.
+
+        Earlier versions cached thoughts and replies that were empty or cut off too. Of their
+        entries, those count that were complete for certain.
+        """
+        value = self._get(["caption", *key])
+        if value is not None:
+            return CachedCaption(*value)
+        value = self._get(["captioned", *(key if key.view else key[:-1])])
+        if value is None:
+            return None
+        caption = CachedCaption(*value)
+        whole = len(caption.text) / _LETTERS_PER_TOKEN < caption.tokens_out < _OLD_CAPTION_TOKENS
+        return caption if whole and caption.text and without_thoughts(caption.text).text == caption.text else None
+
     def _get(self, key: list[str | int | float]) -> Any:
         with self._disable_on_error():
             return self._store.get(key) if self._store is not None else None
@@ -157,13 +180,17 @@ class Cache:
             self.error_note = f"cannot use the cache ({error}); set ESPRESSO_CACHE to a writable folder"
 
 
-def _caption_entry(key: CaptionKey) -> list[str | int | float]:
-    """Return the entry of a caption. Entries of earlier versions have no view."""
-    return ["captioned", *(key if key.view else key[:-1])]
-
-
 def default_folder() -> Path:
-    """Return ESPRESSO_CACHE, else `espresso` in the platform's cache folder."""
-    if folder := os.environ.get("ESPRESSO_CACHE"):
-        return Path(folder).expanduser()
-    return platformdirs.user_cache_path("espresso", appauthor=False, opinion=False)
+    """Return ESPRESSO_CACHE, else `espresso` in the platform's cache folder.
+
+    A user without a home folder, or with one that is read-only, as in containers, gets a folder
+    among the temporary files.
+    """
+    if chosen := os.environ.get("ESPRESSO_CACHE"):
+        return Path(os.path.expanduser(chosen))
+    with suppress(RuntimeError):  # platformdirs knows no home folder
+        folder = platformdirs.user_cache_path("espresso", appauthor=False, opinion=False)
+        existing = next((each for each in (folder, *folder.parents) if os.path.exists(each)), folder)
+        if folder.is_absolute() and os.access(existing, os.W_OK | os.X_OK):
+            return folder
+    return Path(tempfile.gettempdir()) / f"espresso-{os.getuid()}"

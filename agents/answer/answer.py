@@ -11,6 +11,7 @@ from math import exp
 from agents.answer.context import AnswerContext
 from agents.answer.state import AnswerState, AnswerUpdate
 from agents.trace import fit_prompt, make_step
+from espresso.models.chat import usable_text
 from espresso.schema import letter
 
 MAX_TOKENS = 128
@@ -19,7 +20,7 @@ MAX_TOKENS = 128
 async def answer(state: AnswerState, context: AnswerContext) -> AnswerUpdate:
     """Fill `text`, `choice`, `confidence` and `options_probability`.
 
-    Raises MediaError or ModelError.
+    Raises MediaError, or ModelError if the reply is empty, cut off, refused or filtered.
 
     An answer with a warning gets no confidence: the probabilities of a model mean nothing outside
     its domain.
@@ -42,10 +43,11 @@ async def answer(state: AnswerState, context: AnswerContext) -> AnswerUpdate:
     reply = await roles.reasoner.chat(
         prompt.messages, choices=list(letters) or None, adapter=roles.adapters.get("answer"), max_tokens=MAX_TOKENS
     )
+    text = usable_text(reply, roles.reasoner, "answer")
     choice = letters.get(reply.text)
-    probabilities = {letter: exp(reply.logprobs[text]) for text, letter in letters.items() if text in reply.logprobs}
+    probabilities = {letter: exp(reply.logprobs[name]) for name, letter in letters.items() if name in reply.logprobs}
     return AnswerUpdate(
-        text=options[choice] if choice else reply.text.strip(),
+        text=options[choice] if choice else text,
         choice=choice,
         confidence=None if state.warning or reply.confidence is None else min(reply.confidence, 1.0),
         options_probability={} if state.warning else probabilities,

@@ -84,7 +84,8 @@ async def select(state: AnswerState, context: AnswerContext) -> AnswerUpdate:
     fallback = None
     if not chosen:
         chosen = evenly_spaced(offered, budget)
-        fallback = f"the selector named no sampled frame: {reply.text[:80]!r}; evenly spaced frames are used"
+        why = f"gave no frames: {reply.fault}" if reply.fault else f"named no sampled frame: {reply.text[:80]!r}"
+        fallback = f"the selector {why}; evenly spaced frames are used"
     cores = [
         CoreFrame(frame=item.caption.frame, why="evenly spaced" if fallback else item.text or "named by the selector")
         for item in chosen

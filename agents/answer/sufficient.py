@@ -30,7 +30,7 @@ async def sufficient(state: AnswerState, context: AnswerContext) -> AnswerUpdate
     """Fill `enough`: whether to answer now, or to select other frames first."""
     if suffices(state.evidence):
         return AnswerUpdate(enough=True, trace=make_step("sufficient"))
-    select_more = state.rounds < MAX_ROUNDS and len(state.core_frames) < len(state.frames)
+    select_more = state.rounds < MAX_ROUNDS and len(state.core_frames) < len(state.captions or state.frames)
     then = "asking the selector for other frames" if select_more else "answering anyway"
     notes = [f"the evidence does not show what was asked; {then}"]
     return AnswerUpdate(enough=not select_more, trace=make_step("sufficient", notes=notes))

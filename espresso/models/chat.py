@@ -10,7 +10,9 @@ from typing import Literal, Protocol, TypedDict, Unpack
 import numpy as np
 from pydantic import BaseModel, ValidationError
 
+from espresso.errors import ModelError
 from espresso.media import data_url
+from espresso.replies import parse_json
 
 
 @dataclass(frozen=True, eq=False)
@@ -60,7 +62,7 @@ class Completion:
     """A model's reply to one conversation."""
 
     text: str
-    """The reply; the chosen string if the request had `choices`."""
+    """The reply without the model's thoughts; the chosen string if the request had `choices`."""
 
     parsed: BaseModel | None = None
     """The validated object if the request had a `schema`; None if the reply does not match it."""
@@ -82,6 +84,12 @@ class Completion:
 
     requests: tuple[str, ...] = ()
     """The server's ids of the requests, as in its log."""
+
+    fault: str | None = None
+    """Why the reply cannot be used: it is empty, cut off, refused or filtered; None if it is whole.
+
+    A faulty reply is no caption, evidence or answer, and is not cached.
+    """
 
 
 class GenerateOptions(TypedDict, total=False):
@@ -165,8 +173,35 @@ class ChatModel(Protocol):
 
 
 def parse_reply(schema: type[BaseModel], text: str) -> BaseModel | None:
-    """Return the validated object, or None if the text is not JSON of the schema."""
+    """Return the validated object, or None if no JSON in the text matches the schema."""
     try:
-        return schema.model_validate_json(text)
+        return parse_json(schema, text)
     except ValidationError:
         return None
+
+
+def usable_text(reply: Completion, model: ChatModel, purpose: str) -> str:
+    """Return the text of a reply.
+
+    Args:
+        reply: the reply.
+        model: the model that gave it, for the error message.
+        purpose: what the reply was asked for, such as "evidence".
+
+    Raises:
+        ModelError: the reply cannot be used.
+    """
+    if reply.fault:
+        raise ModelError(f"{model.name} gave no {purpose}: {reply.fault}.")
+    return reply.text.strip()
+
+
+def length_fault(tokens: int | None, *, thinking: bool = False) -> str:
+    """Return the fault of a reply that was cut off.
+
+    Args:
+        tokens: its length; None if unknown.
+        thinking: whether it ends before the reply proper.
+    """
+    what = "its thoughts were cut off" if thinking else "the reply was cut off"
+    return f"{what}{f' at {tokens} tokens' if tokens else ''}; raise `extra_tokens` in the profile"

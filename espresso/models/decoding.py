@@ -21,6 +21,7 @@ from transformers import LogitsProcessor, PreTrainedTokenizerFast
 
 from espresso.errors import ModelError
 from espresso.models.chat import GenerateConfig
+from espresso.models.openai_format import response_format
 
 _CLOSING_SHARE = 4
 """The last 1/4 of `max_tokens` is reserved for closing open strings, arrays and objects."""
@@ -33,24 +34,30 @@ class JsonConstraint:
 
     Args:
         tokenizer: the model's tokenizer.
-        vocab_size: width of the model's logits, which may exceed the tokenizer's vocabulary.
+        vocab_size: width of the model's logits. It can exceed the tokenizer's vocabulary, and fall
+            short of it (InternVL3, by one token).
         eos_ids: tokens that end a reply.
     """
 
+    tokens: int
+    """Number of tokens that it decides about: at least the width of the logits."""
+
     def __init__(self, tokenizer: PreTrainedTokenizerFast, vocab_size: int, eos_ids: Sequence[int]):
-        self._tokenizer = llguidance.hf.from_tokenizer(tokenizer, n_vocab=vocab_size, eos_token=list(eos_ids))
+        self.tokens = max(vocab_size, len(tokenizer))
+        self._tokenizer = llguidance.hf.from_tokenizer(tokenizer, n_vocab=self.tokens, eos_token=list(eos_ids))
         self._quote, bracket, brace = (tokenizer.encode(closer, add_special_tokens=False)[0] for closer in '"]}')
         self._closers = [*eos_ids, brace, bracket]
 
     def start(self, schema: type[BaseModel]) -> llguidance.LLMatcher:
         """Return the state of a new reply: compact JSON, as `model_dump_json` writes it.
 
+        Objects are closed and all of their fields are required, as in requests to servers.
+
         Raises:
             ModelError: llguidance does not support the schema.
         """
-        grammar = llguidance.LLMatcher.grammar_from_json_schema(
-            json.dumps(schema.model_json_schema()), overrides={"whitespace_flexible": False}
-        )
+        closed = response_format(schema.__name__, schema.model_json_schema())["json_schema"]["schema"]
+        grammar = llguidance.LLMatcher.grammar_from_json_schema(json.dumps(closed), overrides={"whitespace_flexible": False})
         matcher = llguidance.LLMatcher(self._tokenizer, grammar, log_level=0)
         if matcher.is_error():
             raise ModelError(f"{schema.__name__}: this schema cannot constrain a reply ({matcher.get_error()}). Simplify it.")
@@ -88,6 +95,9 @@ class TokenSampler(LogitsProcessor):
     logprob: list[float]
     """Log-probability of each reply so far."""
 
+    ended: list[bool]
+    """Whether each reply has come to its end."""
+
     def __init__(
         self, rows: int, eos_ids: Sequence[int], config: GenerateConfig, constraint: JsonConstraint | None = None
     ) -> None:
@@ -100,7 +110,7 @@ class TokenSampler(LogitsProcessor):
         self._written = [""] * rows
         self._closing = config.max_tokens - config.max_tokens // _CLOSING_SHARE
         self._logprobs = torch.empty(0)
-        self._ended = [False] * rows
+        self.ended = [False] * rows
         self.tokens = [0] * rows
         self.logprob = [0.0] * rows
 
@@ -129,12 +139,12 @@ class TokenSampler(LogitsProcessor):
         last = input_ids[:, -1]
         logprobs = self._logprobs.gather(1, last[:, None])[:, 0].tolist()
         for row, token in enumerate(last.tolist()):
-            if self._ended[row]:
+            if self.ended[row]:
                 continue
             self.tokens[row] += 1
             self.logprob[row] += logprobs[row]
-            self._ended[row] = token in self._eos_ids
-            if self._constraint and self._matchers and not self._ended[row]:
+            self.ended[row] = token in self._eos_ids
+            if self._constraint and self._matchers and not self.ended[row]:
                 self._matchers[row].consume_token(token)
                 self._written[row] += self._constraint.text(token)
 
@@ -145,13 +155,13 @@ class TokenSampler(LogitsProcessor):
     def _allowed(self, vocab_size: int) -> torch.Tensor:
         """Return a bool mask of the permitted tokens, shape (rows, vocabulary)."""
         assert self._constraint
-        masks = llguidance.numpy.allocate_token_bitmask(len(self._matchers), vocab_size)
+        masks = llguidance.numpy.allocate_token_bitmask(len(self._matchers), self._constraint.tokens)
         for row, matcher in enumerate(self._matchers):
-            if not self._ended[row]:
+            if not self.ended[row]:
                 llguidance.numpy.fill_next_token_bitmask(matcher, masks, row)
         allowed = np.unpackbits(masks.view(np.uint8), axis=1, bitorder="little")[:, :vocab_size].astype(bool)
         for row in range(len(self._matchers)):
-            if not self._ended[row] and self.tokens[row] >= self._closing:
+            if not self.ended[row] and self.tokens[row] >= self._closing:
                 closers = self._constraint.closers(self._written[row])
                 closer = next((token for token in closers if allowed[row, token]), None)
                 if closer is not None:

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import logging
 import os
-import threading
 from collections.abc import Sequence
 from pickle import UnpicklingError
 from typing import Any, Protocol
@@ -13,11 +13,14 @@ from typing import Any, Protocol
 import numpy as np
 
 from espresso.errors import ModelError, ProfileError
+from espresso.forks import Lock
 from espresso.models.hub import fetch
 from espresso.profiles import LocalEmbedder, ServerEmbedder
+from espresso.profiles.address import check_key, without_credentials
 from espresso.profiles.weights import identity
 
 log = logging.getLogger(__name__)
+_TIMEOUT_S = 120.0
 
 
 class Embedder(Protocol):
@@ -62,7 +65,7 @@ class TransformersEmbedder:
         self.name = identity(role.model)
         self._role = role
         self._loaded: tuple[Any, Any] | None = None
-        self._lock = threading.Lock()
+        self._lock = Lock()
 
     async def load(self) -> None:
         """Load the model; see `Embedder.load`."""
@@ -134,24 +137,57 @@ class OpenAIEmbedder:
         """Return unit vectors; see `Embedder.embed`.
 
         Raises:
-            ProfileError: the API key is not set in the environment.
+            ProfileError: the API key is not set in the environment, or cannot be sent.
         """
         import openai  # noqa: PLC0415 - takes a second
 
-        key = os.environ.get(self._role.api_key_env) if self._role.api_key_env else "none"
-        if not key:
-            raise ProfileError(f"{self.name} needs an API key. Set the environment variable {self._role.api_key_env}.")
+        from espresso.models import openai_connection  # noqa: PLC0415
+
+        variable, address = self._role.api_key_env, without_credentials(self._role.base_url)
+        key = os.environ.get(variable) if variable else None
+        if variable and not key:
+            raise ProfileError(f"{self.name} needs an API key. Set the environment variable {variable}.")
         try:
-            async with openai.AsyncOpenAI(base_url=self._role.base_url, api_key=key) as client:
-                reply = await client.embeddings.create(model=self.name, input=list(texts), encoding_format="float")
-        except openai.OpenAIError as error:
-            reason = " ".join(str(error).split())[:200]
-            raise ModelError(
-                f"{self._role.base_url}: the request for embeddings of {self.name} failed ({reason}). "
+            check_key(key or "", f"the environment variable {variable}")
+        except ValueError as error:
+            raise ProfileError(f"{self.name}: {error}.") from error
+
+        def failed(reason: str) -> ModelError:
+            reason = reason.replace(key, "***") if key else reason
+            return ModelError(
+                f"{address}: the request for embeddings of {self.name} failed ({reason}). "
                 "Correct [embedder] in the profile, or start its server."
-            ) from error
-        vectors = np.array([each.embedding for each in reply.data], np.float32)
-        return vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
+            )
+
+        try:
+            async with openai_connection.connect(self._role.base_url, api_key=key, timeout=_TIMEOUT_S, retries=2) as client:
+                reply = await client.embeddings.with_raw_response.create(
+                    model=self.name, input=list(texts), encoding_format="float"
+                )
+        except openai.APITimeoutError as error:
+            raise failed(f"no reply within {_TIMEOUT_S:g} s") from error
+        except openai.APIConnectionError as error:
+            raise failed(f"could not connect: {openai_connection.connection_fault(error, self._role.base_url)[0]}") from error
+        except openai.APIStatusError as error:
+            words = openai_connection.server_words(error.response.text) or error.response.reason_phrase
+            raise failed(f"status {error.status_code}: {words}") from error
+        vectors = _vectors(reply.http_response.text, len(texts))
+        if vectors is None:
+            raise failed(f"no embeddings in the reply: {openai_connection.server_words(reply.http_response.text)[:60]!r}")
+        return vectors
 
     def close(self) -> None:
         """Do nothing: no connection outlives its request."""
+
+
+def _vectors(body: str, count: int) -> np.ndarray | None:
+    """Return the unit vectors of a server's reply, (count, dimensions); None if it has no such."""
+    try:
+        data = json.loads(body)["data"]
+        vectors = np.array([each["embedding"] for each in sorted(data, key=lambda each: each.get("index") or 0)], np.float32)
+    except (ValueError, TypeError, KeyError, AttributeError):
+        return None
+    if vectors.ndim != 2 or len(vectors) != count or not np.isfinite(vectors).all():
+        return None
+    unit: np.ndarray = vectors / np.maximum(np.linalg.norm(vectors, axis=1, keepdims=True), 1e-12)
+    return unit

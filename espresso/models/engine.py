@@ -23,10 +23,11 @@ from transformers import (
 from transformers.models.auto.modeling_auto import MODEL_FOR_IMAGE_TEXT_TO_TEXT_MAPPING
 from transformers.utils import logging as transformers_logging
 
-from espresso.models.chat import Completion, Conversation, GenerateConfig, parse_reply
+from espresso.models.chat import Completion, Conversation, GenerateConfig, length_fault, parse_reply
 from espresso.models.decoding import JsonConstraint, TokenSampler
-from espresso.models.device import best_dtype
+from espresso.models.device import model_dtype
 from espresso.models.processor import ChatProcessor
+from espresso.replies import without_thoughts
 
 
 class Engine:
@@ -57,7 +58,7 @@ class Engine:
         self.device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
         self.processor = ChatProcessor(source, vision=self.vision, image_options=image_options)
         with _no_progress_bars():
-            model: Any = auto.from_pretrained(source, dtype=best_dtype())
+            model: Any = auto.from_pretrained(source, dtype=model_dtype(source))
         self.model = self._base = model.to(self.device).eval()
         self.eos_ids = _eos_ids(self.model.generation_config.eos_token_id, self.processor.tokenizer.eos_token_id)
         # Published generation configs set repetition penalty or top-k; requests set their options.
@@ -101,16 +102,8 @@ class Engine:
             tokens = self.model.generate(**self._on_device(inputs), logits_processor=[sampler], max_new_tokens=config.max_tokens)
         sampler.update(tokens)
         replies = tokens[:, inputs["input_ids"].shape[1] :]
-        texts = [text.strip() for text in self.processor.tokenizer.batch_decode(replies, skip_special_tokens=True)]
-        return [
-            Completion(
-                text=text,
-                parsed=parse_reply(config.schema, text) if config.schema else None,
-                confidence=sampler.confidence(row),
-                tokens_out=sampler.tokens[row],
-            )
-            for row, text in enumerate(texts)
-        ]
+        texts = self.processor.tokenizer.batch_decode(replies, skip_special_tokens=True)
+        return [_written(text, row, sampler, config) for row, text in enumerate(texts)]
 
     def score(
         self,
@@ -198,6 +191,24 @@ def _eos_ids(*ids: int | list[int] | None) -> list[int]:
     """Join the tokens that end a turn, without duplicates, in order."""
     flat = [token for each in ids if each is not None for token in (each if isinstance(each, list) else [each])]
     return list(dict.fromkeys(flat))
+
+
+def _written(written: str, row: int, sampler: TokenSampler, config: GenerateConfig) -> Completion:
+    """Return a generated reply without its thoughts, whose probability is not that of the reply."""
+    reply = without_thoughts(written)
+    parsed = parse_reply(config.schema, reply.text) if config.schema else None
+    fault = None
+    if not sampler.ended[row]:
+        fault = length_fault(sampler.tokens[row], thinking=reply.unfinished or not reply.text)
+    elif reply.unfinished or not reply.text:
+        fault = "the reply is thoughts without an answer" if reply.thoughts else "the reply is empty"
+    return Completion(
+        text=reply.text,
+        parsed=parsed,
+        confidence=None if reply.thoughts else sampler.confidence(row),
+        tokens_out=sampler.tokens[row],
+        fault=None if parsed else fault,  # JSON that is complete was not cut off
+    )
 
 
 def _chosen(choices: Sequence[str], logprobs: Sequence[float], tokens_out: int) -> Completion:

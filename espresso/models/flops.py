@@ -277,7 +277,21 @@ def _shape_on_disk(source: str) -> ModelShape | None:
     else:
         cached = None if folder.is_absolute() else try_to_load_from_cache(source, "config.json")
         file = cached if isinstance(cached, str) else None
+    if not file:
+        return None
     try:
-        return model_shape(json.loads(Path(file).read_text())) if file else None
-    except (ModelError, KeyError):
+        return model_shape(json.loads(Path(file).read_bytes()))
+    except ModelError:
+        return None
+    except KeyError:
+        return _shape_with_defaults(file)
+
+
+def _shape_with_defaults(file: str | Path) -> ModelShape | None:
+    """Read a config that leaves out the default values of its class, as that of SmolVLM2 does."""
+    from transformers import AutoConfig  # noqa: PLC0415 - takes seconds
+
+    try:
+        return model_shape(AutoConfig.from_pretrained(file, trust_remote_code=False).to_dict())
+    except (ModelError, KeyError, ValueError, OSError):
         return None

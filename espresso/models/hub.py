@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from espresso.errors import ModelError
+from espresso.profiles.weights import weight_files
 
 log = logging.getLogger(__name__)
 _PATTERNS = ("*.json", "*.jinja", "*.safetensors", "*.txt", "*.model")
@@ -54,11 +55,6 @@ def cached(source: str) -> Path | None:
     except (HFValidationError, OSError):
         return None
     return folder if weight_files(folder) else None
-
-
-def weight_files(folder: Path) -> list[Path]:
-    """Return the weight files in a folder: safetensors or, if there are none, pickles."""
-    return sorted(folder.glob("*.safetensors")) or sorted(file for pattern in _PICKLES for file in folder.glob(pattern))
 
 
 def _snapshot(source: str, download: str | None, patterns: Sequence[str]) -> Path:

@@ -7,7 +7,6 @@ text with picture placeholders.
 from __future__ import annotations
 
 import re
-import threading
 from collections.abc import Iterator, Mapping, Sequence
 from copy import deepcopy
 from functools import cached_property
@@ -18,6 +17,7 @@ import torch
 from transformers import AutoProcessor, AutoTokenizer
 
 from espresso.errors import ModelError
+from espresso.forks import Lock
 from espresso.models.chat import Conversation, Message, Picture, TokenCount
 
 _PROBE = ("first", "last")
@@ -59,7 +59,7 @@ class ChatProcessor:
             self.tokenizer.pad_token = self.tokenizer.eos_token
         # Padding changes the tokenizer: threads that count share a copy that never pads.
         self._encoder: Any = deepcopy(self.tokenizer)
-        self._preparing = threading.Lock()
+        self._preparing = Lock()
         self._picture_sizes: dict[tuple[int, int, bool], TokenCount] = {}
 
     def render(self, messages: Conversation) -> str:

@@ -10,6 +10,7 @@ from espresso.models.chat import ChatModel
 from espresso.models.embedder import Embedder, make_embedder
 from espresso.models.transformers_model import TransformersModel
 from espresso.profiles import LocalRole, Profile, Role, model_key, unique_models
+from espresso.profiles.address import check_key
 
 LOCAL_HOSTS = ("localhost", "127.0.0.1")
 """For a server on one of these hosts, the error that it is down says how to start it."""
@@ -36,12 +37,16 @@ class Roles:
     A stage without an entry uses the base model.
     """
 
-    def preload(self) -> None:
-        """Start to load the local models in the background, except the judge, which is needed last.
+    def preload(self, *, selects: bool = True) -> None:
+        """Start to load local models in the background, while a clip is decoded.
 
-        An error is raised at the first use of the model.
+        The captioner is not among them, because captions may be cached; nor is the judge, which is
+        needed last. An error is raised at the first use of the model.
+
+        Args:
+            selects: whether to load the selector besides the reasoner.
         """
-        for model in self._models(self.captioner, self.selector, self.reasoner):
+        for model in self._models(self.reasoner, self.selector if selects else None):
             if isinstance(model, TransformersModel):
                 model.preload()
 
@@ -69,8 +74,8 @@ def connect(profile: Profile) -> Roles:
     Roles that differ only in adapters share one model.
 
     Raises:
-        ProfileError: the profile names an API key that is not set in the environment, or two roles
-            use one name for different adapters.
+        ProfileError: the profile names an API key that is not set in the environment or cannot be
+            sent, or two roles use one name for different adapters.
     """
     models = {key: _model(role, profile) for key, role in unique_models(profile).items()}
 
@@ -94,6 +99,7 @@ def _model(role: Role, profile: Profile) -> ChatModel:
             adapters=role.adapters,
             context_length=role.context_length,
             image_options=role.image_options,
+            extra_tokens=role.extra_tokens,
             download=role.download,
         )
     key = os.environ.get(role.api_key_env) if role.api_key_env else None
@@ -101,6 +107,10 @@ def _model(role: Role, profile: Profile) -> ChatModel:
         raise ProfileError(
             f"profile {profile.name}: {role.model} needs an API key. Set the environment variable {role.api_key_env}."
         )
+    try:
+        check_key(key or "", f"the environment variable {role.api_key_env}")
+    except ValueError as error:
+        raise ProfileError(f"profile {profile.name}: {error}.") from error
     from espresso.models.openai_client import OpenAIModel  # noqa: PLC0415 - the OpenAI SDK takes a second to import
 
     name, _, address = profile.name.rpartition("@")
@@ -114,5 +124,8 @@ def _model(role: Role, profile: Profile) -> ChatModel:
         picture_tokens=role.picture_tokens,
         timeout=role.timeout,
         concurrency=role.concurrency,
+        extra_tokens=role.extra_tokens,
+        omit=role.omit,
+        extra_body=role.extra_body,
         start_command=f"espresso serve models --profile {name} --port {port}" if host in LOCAL_HOSTS else None,
     )

@@ -12,15 +12,32 @@ import tomllib
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import Field, NonNegativeInt, ValidationError, model_validator
+from pydantic import AfterValidator, Field, NonNegativeInt, ValidationError, model_validator
 
 from espresso.errors import ProfileError
+from espresso.profiles.address import check_address
 from espresso.profiles.weights import identity
 from espresso.schema import Record
 
 CHAT_ROLES = ("captioner", "selector", "reasoner", "judge")
 SERVED_CONCURRENCY = 64
 """Concurrent requests to a vLLM server, which queues them; 1.67 times the throughput of 16."""
+
+Address = Annotated[str, AfterValidator(check_address)]
+"""Address of an OpenAI-compatible API."""
+
+OptionalParameter = Literal[
+    "logprobs",
+    "top_logprobs",
+    "temperature",
+    "seed",
+    "max_completion_tokens",
+    "max_tokens",
+    "response_format",
+    "structured_outputs",
+    "prompt_logprobs",
+]
+"""A parameter of a request that a server may not accept."""
 
 _FOLDER = Path(__file__).parent
 _ROLES = (*CHAT_ROLES, "embedder", "detector")
@@ -57,6 +74,12 @@ class LocalRole(Record):
     piece, where the processor would split it into tiles.
     """
 
+    extra_tokens: int = Field(default=0, ge=0)
+    """Tokens that each reply may be longer than the answer graph allows (128 for a caption).
+
+    A model that thinks before it replies needs hundreds or thousands.
+    """
+
     cache_gb: int = Field(default=4, gt=0)
     """Size in GiB of the server's KV cache, divided over its GPUs."""
 
@@ -91,7 +114,7 @@ class ServerRole(Record):
     model: str
     """Name under which the server offers the model."""
 
-    base_url: str
+    base_url: Address
     """Address of the API, such as "https://api.openai.com/v1"."""
 
     api_key_env: str | None = None
@@ -111,6 +134,26 @@ class ServerRole(Record):
 
     concurrency: int = Field(default=16, gt=0)
     """Maximum number of concurrent requests."""
+
+    extra_tokens: int = Field(default=0, ge=0)
+    """Tokens that each reply may be longer than the answer graph allows (128 for a caption).
+
+    A model that thinks before it replies needs hundreds or thousands.
+    """
+
+    omit: tuple[OptionalParameter, ...] = ()
+    """Parameters that the server does not accept.
+
+    They are found out by themselves if the server's error names them. Without
+    `max_completion_tokens`, the older `max_tokens` is sent; without `response_format`, the prompt
+    asks for JSON.
+    """
+
+    extra_body: dict[str, Any] | None = None
+    """Fields added to each request, such as { reasoning_effort = "low" }.
+
+    They are part of the key of cached captions.
+    """
 
     image_options: dict[str, Any] | None = None
     """Options of the server's image processor, for the key of cached captions; None if unknown."""
@@ -153,7 +196,7 @@ class ServerEmbedder(Record):
     model: str
     """Name under which the server offers the model."""
 
-    base_url: str
+    base_url: Address
     """Address of the API."""
 
     api_key_env: str | None = None
@@ -265,7 +308,7 @@ def _read(name: str) -> Profile:
         hint = f"Did you mean {near[0]}?" if near else "Use one of these, or the path of a .toml file."
         raise ProfileError(f"unknown profile {name!r} (available: {', '.join(names())}). {hint}")
     try:
-        text = file.read_text(encoding="utf-8")
+        text = file.read_text(encoding="utf-8-sig")
     except (OSError, UnicodeDecodeError) as error:
         reason = error.strerror if isinstance(error, OSError) else "not UTF-8 text"
         raise ProfileError(f"{file}: cannot read the profile ({reason}). Give the path of a TOML file.") from error
@@ -277,7 +320,8 @@ def _read(name: str) -> Profile:
     except ValidationError as error:
         first = error.errors()[0]
         where = ".".join(str(part) for part in first["loc"])
-        raise ProfileError(f"{file}: {where or 'the file'}: {first['msg']}. Compare it with a shipped profile.") from error
+        fault = first["msg"].removeprefix("Value error, ")
+        raise ProfileError(f"{file}: {where or 'the file'}: {fault}. Compare it with a shipped profile.") from error
 
 
 def unique_models(profile: Profile) -> dict[str, LocalRole | ServerRole]:
@@ -325,6 +369,11 @@ def at_address(profile: Profile, address: str) -> Profile:
     if not host or not port.isdecimal():
         raise ProfileError(f"{profile.name}@{address}: invalid address. Use {profile.name}@host:port, such as @localhost:8000.")
     local = [key for key, role in unique_models(profile).items() if isinstance(role, LocalRole)]
+    try:
+        for offset in range(max(len(local), 1)):
+            check_address(f"http://{host}:{int(port) + offset}/v1")
+    except ValueError as error:
+        raise ProfileError(f"{profile.name}@{address}: {error}. Use @host:port, such as @localhost:8000.") from error
 
     def served(role: LocalRole | ServerRole) -> LocalRole | ServerRole:
         if isinstance(role, ServerRole):
@@ -340,6 +389,7 @@ def at_address(profile: Profile, address: str) -> Profile:
             context_length=role.context_length,
             picture_tokens=role.picture_tokens,
             image_options=role.image_options,
+            extra_tokens=role.extra_tokens,
             concurrency=SERVED_CONCURRENCY,
             weights=role.model,
         )

@@ -9,6 +9,9 @@ from pathlib import Path
 from espresso.errors import ModelError
 from espresso.files import write_atomic
 
+_PICKLES = ("pytorch_model*.bin", "adapter_model*.bin", "model*.bin")
+_CONFIGS = ("config.json", "adapter_config.json")
+
 PROVENANCE_FILE = "lineage.json"
 """File in an adapter's folder that records how it was trained; see `finetune.provenance`."""
 
@@ -17,27 +20,34 @@ def identity(source: str | Path) -> str:
     """Return the name of a model or adapter that changes with its weights.
 
     Args:
-        source: hub name or absolute path of a folder.
+        source: hub name or path of a folder.
 
     Returns:
-        For a folder its name and eight hex digits ("vlm@1f3c07aa"), hashed from the config and from
-        the size and first MiB of each weight file. A hub name is returned as it is.
+        For a folder its name and eight hex digits ("vlm@1f3c07aa"), hashed from its configuration
+        and its weights. A hub name is returned as it is.
     """
     folder = Path(source)
-    if not folder.is_absolute():
+    if not folder.is_absolute() and not folder.is_dir():
         return str(source)
     digest = sha256()
-    for file in sorted([*folder.glob("*.safetensors"), folder / "config.json"]):
-        if file.exists():
-            with file.open("rb") as opened:
-                digest.update(f"{file.name} {file.stat().st_size}".encode() + opened.read(1 << 20))
-    return f"{folder.name}@{digest.hexdigest()[:8]}"
+    try:
+        digest.update(cached_digest(folder).encode())
+        for file in (folder / name for name in _CONFIGS):
+            digest.update(file.read_bytes() if file.exists() else b"")
+    except OSError:
+        pass  # a file that cannot be read; loading the model says so
+    return f"{folder.absolute().name}@{digest.hexdigest()[:8]}"
+
+
+def weight_files(folder: Path) -> list[Path]:
+    """Return the weight files in a folder: safetensors or, if there are none, pickles."""
+    return sorted(folder.glob("*.safetensors")) or sorted({file for pattern in _PICKLES for file in folder.glob(pattern)})
 
 
 def weights_digest(folder: Path) -> str:
-    """Return the SHA-256 of the safetensors files in a folder, as 16 hex digits."""
+    """Return the SHA-256 of the weight files in a folder, as 16 hex digits."""
     digest = sha256()
-    for path in sorted(folder.glob("*.safetensors")):
+    for path in weight_files(folder):
         with path.open("rb") as file:
             while block := file.read(1 << 24):
                 digest.update(block)
@@ -54,7 +64,7 @@ def cached_digest(folder: Path) -> str:
     from espresso.cache import default_folder  # noqa: PLC0415 - imports diskcache, which most callers do not need
 
     folder = folder.resolve()
-    files = [[file.name, file.stat().st_size, file.stat().st_mtime_ns] for file in sorted(folder.glob("*.safetensors"))]
+    files = [[file.name, file.stat().st_size, file.stat().st_mtime_ns] for file in weight_files(folder)]
     entry = default_folder() / "digests" / f"{sha256(str(folder).encode()).hexdigest()[:16]}.json"
     try:
         cached = json.loads(entry.read_bytes())

@@ -20,13 +20,15 @@ class Double:
     context_length: int = 100_000
     asked: list = field(default_factory=list)
     wishes: list = field(default_factory=list)
+    faults: dict = field(default_factory=dict)  # number of the request -> why its reply cannot be used
 
     async def chat(self, messages, *, choices=None, schema=None, adapter=None, max_tokens=256, temperature=0.0, seed=None):
         text = self.replies[min(len(self.asked), len(self.replies) - 1)]
         self.asked.append(messages)
         self.wishes.append({"choices": choices, "schema": schema, "adapter": adapter})
         size = self.count_tokens(messages)
-        told = {"tokens_in": size.total, "tokens_visual": size.visual, "tokens_out": len(text.split())}
+        told = {"fault": self.faults.get(len(self.asked) - 1, self.faults.get("all"))}
+        told |= {"tokens_in": size.total, "tokens_visual": size.visual, "tokens_out": len(text.split())}
         if choices:
             text = text if text in choices else choices[0]
             rest = np.log(0.2 / (len(choices) - 1))

@@ -1,6 +1,7 @@
 """`espresso.ask`: what it takes, what it refuses in one sentence before any model is asked, and what it does not keep open."""
 
 import asyncio
+import time
 
 import numpy as np
 import pytest
@@ -97,3 +98,20 @@ async def test_questions_can_be_asked_together_and_from_within_a_loop(clip, sess
 def test_an_answer_survives_json(clip, session):
     answer = espresso.ask(clip, QUESTION, options=["left", "right"], session=session)
     assert espresso.Answer.model_validate_json(answer.model_dump_json()) == answer
+
+
+async def test_the_models_load_while_the_clip_is_decoded(clip, tmp_path, monkeypatch):
+    decode, loading = media.sample, []
+
+    def decode_once_the_reasoner_is_loaded(*args, **options):
+        deadline = time.monotonic() + 300
+        while asker.roles.reasoner._loaded is None and time.monotonic() < deadline:
+            time.sleep(0.01)
+        loading.append(asker.roles.reasoner._loaded)
+        return decode(*args, **options)
+
+    monkeypatch.setattr(media, "sample", decode_once_the_reasoner_is_loaded)
+    with espresso.Session("tiny", cache=tmp_path) as asker:
+        await espresso.aask(clip, QUESTION, session=asker, allow_out_of_domain=True)
+    assert len(loading) == 1
+    assert loading[0] is not None

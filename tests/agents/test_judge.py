@@ -57,7 +57,7 @@ def test_each_sample_has_its_own_seed(judge):
 
 
 @pytest.mark.parametrize(
-    "bad", ["", "I give it a 7.", reply(7)[:40], reply(11), reply(0), '{"logic": 7}', "```json\n" + reply(7) + "\n```"]
+    "bad", ["", "I give it a 7.", reply(7)[:40], reply(11), reply(0), '{"logic": 7}', "```json\n" + reply(11) + "\n```"]
 )
 def test_an_invalid_reply_is_retried_once(judge, bad):
     one = judge(bad, reply(4), samples=1, style="general")
@@ -66,6 +66,21 @@ def test_an_invalid_reply_is_retried_once(judge, bad):
     *_, first, again = one.model.asked[1]
     assert first.role == "assistant"
     assert "cannot be read" in again.content[0]
+
+
+@pytest.mark.parametrize("wrapped", ["```json\n{}\n```", "Here is my judgement:\n{}\nI hope it helps."])
+def test_json_is_read_in_a_fence_and_between_sentences(judge, wrapped):
+    one = judge(wrapped.replace("{}", reply(7)), samples=1)
+    assert scored(one).verdict.overall == 7
+    assert len(one.model.asked) == 1
+
+
+def test_a_reply_that_is_cut_off_or_refused_is_not_cached_and_names_its_reason(judge, tmp_path):
+    cache = Cache(tmp_path / "replies")
+    one = judge("", samples=1, cache=cache)
+    one.model.faults = {"all": "the reply was cut off at 640 tokens"}
+    assert scored(one).error == "cannot parse the reply (the reply was cut off at 640 tokens): ''"
+    assert scored(judge(reply(5), samples=1, cache=cache)).cached == 0
 
 
 def test_two_invalid_replies_leave_the_answer_unscored_and_still_cost_tokens(judge):

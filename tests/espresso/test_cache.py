@@ -1,7 +1,9 @@
 """The cache: entries persist, keys are exact, and an unusable cache never raises."""
 
 import multiprocessing
+import os
 import sys
+import tempfile
 from pathlib import Path
 
 import diskcache
@@ -42,6 +44,26 @@ def test_sampling_is_returned_unchanged(folder):
     Cache(folder).put_sampling(key, {"frames": [[0, 0.0], [12, 0.5]], "note": None})
     assert Cache(folder).sampling(key) == {"frames": [[0, 0.0], [12, 0.5]], "note": None}
     assert Cache(folder).sampling(key._replace(plan="uniform-8")) is None
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        ["<think>\nThe user asks", 27, 5, 16],
+        ["A ball?</think>a red ball", 27, 9, 16],
+        ["", 27, 5, 16],
+        ["a red square on a", 27, 128, 16],  # cut off
+        ["a red square on a", 27, 0, 0],  # by a server that reports no usage
+        ["a red square on a blue square on a", 27, 3, 16],  # by one whose usage is made up
+    ],
+)
+def test_captions_of_earlier_versions_that_were_not_complete_are_ignored(folder, value):
+    with diskcache.Cache(str(folder), disk=diskcache.JSONDisk) as store:
+        store.set(["captioned", *KEY[:-1]], value)
+    cache = Cache(folder)
+    assert cache.captions([KEY]) == {}
+    cache.put_captions({KEY: CachedCaption(*value)})  # today's callers cache complete replies only
+    assert cache.captions([KEY]) == {KEY: CachedCaption(*value)}
 
 
 def _put_many(folder, writer):
@@ -106,3 +128,12 @@ def test_default_folder_is_the_users_cache_folder(monkeypatch, tmp_path):
     assert default_folder() == Path.home() / ".cache" / "espresso"
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
     assert default_folder() == tmp_path / "espresso"
+
+
+def test_without_a_home_the_default_folder_is_a_temporary_one(monkeypatch):
+    for name in ("ESPRESSO_CACHE", "XDG_CACHE_HOME", "HOME"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setattr("pwd.getpwuid", lambda user: (_ for _ in ()).throw(KeyError(user)))
+    assert default_folder() == Path(tempfile.gettempdir()) / f"espresso-{os.getuid()}"
+    monkeypatch.setenv("ESPRESSO_CACHE", "~/cache")
+    assert default_folder() == Path("~/cache")

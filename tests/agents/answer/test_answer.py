@@ -2,6 +2,7 @@
 
 import pytest
 
+from espresso.errors import ModelError
 from tests.agents.answer.conftest import OPTIONS
 
 
@@ -24,3 +25,9 @@ def test_without_options_the_answer_is_free_text(ask, roles, says):
     roles.reasoner = says("the square moves right", " to the right ")
     answer = ask(options=None)
     assert (answer.text, answer.choice, answer.confidence, answer.options_probability) == ("to the right", None, 0.5, {})
+
+
+def test_an_answer_that_was_refused_is_an_error_with_the_reason(ask, roles):
+    roles.reasoner.faults = {1: "it refused: 'No.'"}
+    with pytest.raises(ModelError, match=r"gave no answer: it refused: 'No\.'"):
+        ask(options=None)

@@ -2,6 +2,7 @@
 
 import pytest
 
+from espresso.errors import ModelError
 from tests.agents.answer.conftest import nodes, note, pictures
 
 
@@ -25,3 +26,9 @@ def test_adapters_are_used_stage_by_stage(ask, roles):
     roles.adapters = {"evidence": "stage-one", "answer": "stage-two"}
     ask()
     assert [wish["adapter"] for wish in roles.reasoner.wishes] == ["stage-one", "stage-two"]
+
+
+def test_evidence_that_is_cut_off_is_an_error_with_the_reason(ask, roles):
+    roles.reasoner.faults = {0: "the reply was cut off at 256 tokens"}
+    with pytest.raises(ModelError, match="gave no evidence: the reply was cut off at 256 tokens"):
+        ask()

@@ -36,3 +36,10 @@ def test_the_selector_reads_the_question_and_the_captions(ask, roles):
     ((message,),) = roles.selector.asked
     assert QUESTION in message.content[0]
     assert message.content[0].count("a red square") == 6
+
+
+def test_a_selector_that_is_cut_off_falls_back_to_even_frames_with_the_reason(ask, roles, says):
+    roles.selector = says("", faults={"all": "its thoughts were cut off at 128 tokens"})
+    answer = ask(frames=3)
+    assert len(answer.core_frames) == 3
+    assert "the selector gave no frames: its thoughts were cut off at 128 tokens" in note(answer, "select")

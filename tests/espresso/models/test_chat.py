@@ -1,10 +1,13 @@
 """Messages, options and replies of a chat model."""
 
+from types import SimpleNamespace
+
 import pytest
 from pydantic import BaseModel
 
-from espresso.models import GenerateConfig, Message
-from espresso.models.chat import parse_reply
+from espresso.errors import ModelError
+from espresso.models import Completion, GenerateConfig, Message
+from espresso.models.chat import length_fault, parse_reply, usable_text
 
 
 class Pick(BaseModel):
@@ -37,3 +40,15 @@ def test_an_unknown_option_is_an_error():
 def test_a_reply_that_does_not_match_the_schema_is_none(text):
     assert parse_reply(Pick, text) is None
     assert parse_reply(Pick, '{"frames": [1, 3]}') == Pick(frames=[1, 3])
+    assert parse_reply(Pick, 'Here:\n```json\n{"frames": [1, 3]}\n```') == Pick(frames=[1, 3])
+
+
+def test_a_reply_with_a_fault_is_an_error(says_hello):
+    assert usable_text(Completion(" hello "), says_hello, "answer") == "hello"
+    with pytest.raises(ModelError, match="small gave no answer: the reply was cut off at 9 tokens; raise `extra_tokens`"):
+        usable_text(Completion("hel", fault=length_fault(9)), says_hello, "answer")
+
+
+@pytest.fixture
+def says_hello():
+    return SimpleNamespace(name="small")

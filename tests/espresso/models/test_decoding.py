@@ -39,6 +39,24 @@ def generate(sampler, logits, steps):
     return ids[:, 1:]
 
 
+def test_a_tokenizer_may_have_more_tokens_than_the_model_has_logits(tokenizer):
+    """InternVL3-1B has 151,675 tokens and 151,674 logits."""
+    width, end = len(tokenizer) - 1, tokenizer.eos_token_id
+    sampler = TokenSampler(1, [end], GenerateConfig(schema=Note, max_tokens=64), JsonConstraint(tokenizer, width, [end]))
+    tokens = generate(sampler, torch.randn(1, width, generator=torch.Generator().manual_seed(0)), 64)[0].tolist()
+    Note.model_validate_json(tokenizer.decode(tokens[: tokens.index(end)]))
+
+
+def test_a_reply_has_no_fields_besides_those_of_its_schema(tokenizer, constraint):
+    """Servers are asked for closed objects too."""
+    for text, ends in (('{"text":"a","frames":[1]', True), ('{"text":"a"', False)):
+        matcher = constraint.start(Note)
+        assert matcher.consume_tokens(tokenizer.encode(text, add_special_tokens=False))
+        comma, brace = (tokenizer.encode(token, add_special_tokens=False)[0] for token in ",}")
+        allowed = matcher.compute_logit_bias()
+        assert [bool(allowed[token]) for token in (comma, brace)] == [not ends, ends]
+
+
 def test_confidence_is_the_geometric_mean_of_the_token_probabilities():
     logits = torch.tensor([[0.0, 1.0, 2.0] + [-torch.inf] * 7])
     sampler = TokenSampler(1, [END], GenerateConfig())

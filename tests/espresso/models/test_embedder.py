@@ -112,3 +112,34 @@ async def test_an_embedder_that_cannot_be_used_says_why(tmp_path, monkeypatch):
         await make_embedder(ServerEmbedder(**DOWN)).embed(["a"])
     with pytest.raises(ModelError, match=rf"{tmp_path}: cannot load this embedder .* Name another model in \[embedder\]"):
         await make_embedder(LocalEmbedder(backend="transformers", model=str(tmp_path))).embed(["a"])
+
+
+@pytest.mark.parametrize(
+    ("answer", "words"),
+    [
+        ((400, {"detail": "no such model"}), "status 400: no such model"),
+        ((404, b"<html><title>404 Not Found</title></html>"), "status 404: 404 Not Found"),
+        ((200, {"error": {"message": "Insufficient balance"}}), "no embeddings in the reply: 'Insufficient balance'"),
+        ((200, {"data": None}), "no embeddings in the reply"),
+        ((200, {"data": [{"embedding": None}]}), "no embeddings in the reply"),
+        ((200, b"hello"), "no embeddings in the reply: 'hello'"),
+    ],
+)
+async def test_a_server_that_fails_is_quoted(answer, words):
+    with http_server(answers=lambda request: answer) as server, pytest.raises(ModelError, match=words):
+        await make_embedder(ServerEmbedder(backend="openai", model="m", base_url=server.url)).embed(["a"])
+
+
+async def test_embeddings_of_a_server_may_lack_optional_fields_and_order(monkeypatch):
+    monkeypatch.setenv("HTTP_PROXY", "http://127.0.0.1:9")  # not used for this machine
+    data = [{"index": 1, "embedding": [0.0, 2.0]}, {"index": 0, "embedding": [2.0, 0.0]}]
+    with http_server(answers=lambda request: (200, {"data": data})) as server:
+        embedded = await make_embedder(ServerEmbedder(backend="openai", model="m", base_url=server.url)).embed(["a", "b"])
+    assert np.allclose(embedded, [[1.0, 0.0], [0.0, 1.0]])
+
+
+async def test_a_key_that_cannot_be_sent_is_named(monkeypatch):
+    monkeypatch.setenv("MY_KEY", "sk-secret\n")
+    with pytest.raises(ProfileError, match=r"environment variable MY_KEY contains a line break") as caught:
+        await make_embedder(ServerEmbedder(**DOWN, api_key_env="MY_KEY")).embed(["a"])
+    assert "secret" not in str(caught.value)

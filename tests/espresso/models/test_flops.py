@@ -87,6 +87,30 @@ def test_the_role_of_a_step_decides_and_not_the_name_of_its_node():
     assert tflops(renamed, tiny) == tflops(TRACE, tiny)
 
 
+def test_a_published_config_may_leave_out_default_values(smolvlm, tmp_path):
+    """SmolVLM2-500M's file says nothing about the depth of its vision encoder."""
+    config = json.loads((smolvlm._folder / "config.json").read_text())
+    defaults = {"num_hidden_layers": 12, "intermediate_size": 3072}
+    complete = config["vision_config"] | defaults
+    published = {key: value for key, value in complete.items() if key not in defaults}
+    counted = {}
+    for name, vision in (("complete", complete), ("published", published)):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "config.json").write_text(json.dumps(config | {"vision_config": vision}))
+        profile = profiles.load("laptop")
+        captioner = profile.captioner.model_copy(update={"model": str(tmp_path / name)})
+        counted[name] = tflops(TRACE, profile.model_copy(update={"captioner": captioner})).get("captioner")
+    assert counted["published"] == counted["complete"] > 0
+
+
+@pytest.mark.parametrize("config", [{"model_type": "nobody"}, {"model_type": "gpt2", "n_embd": 8}, {}])
+def test_a_config_that_cannot_be_counted_is_left_out(config, tmp_path):
+    (tmp_path / "config.json").write_text(json.dumps(config))
+    tiny = profiles.load("tiny")
+    selector = tiny.selector.model_copy(update={"model": str(tmp_path)})
+    assert "selector" not in tflops(TRACE, tiny.model_copy(update={"selector": selector}))
+
+
 def test_ground_truth_captions_cost_nothing():
     captions = [Step(node="caption", frames=16, cached=16)]
     assert tflops(captions, profiles.load("tiny"), saved=True) == {}

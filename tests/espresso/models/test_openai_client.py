@@ -1,6 +1,7 @@
 """The OpenAI backend against a real HTTP server that replies, fails, hangs or sends nonsense."""
 
 import asyncio
+import json
 import math
 import threading
 import time
@@ -335,3 +336,228 @@ def test_tokens_are_not_underestimated():
     assert counted.visual == 140
     assert counted.total >= 140 + 10
     assert small.count_tokens([Message("user", ("一二三",))]).total >= 3
+
+
+async def test_thoughts_are_no_part_of_the_reply(serve):
+    url, _ = serve((200, completion("<think>\nA or B?\n</think>\n\nThe ball.")))
+    assert (await model(url).chat(MESSAGES)).text == "The ball."
+
+
+async def test_thoughts_are_no_part_of_a_choice_or_of_json(serve):
+    url, _ = serve(
+        (200, completion("<think>A?</think>\n\nB")),
+        (200, completion('<think>{"frames": [9]}</think>```json\n{"frames": [1]}\n```')),
+    )
+    small = model(url)
+    assert (await small.chat(MESSAGES, choices=["A", "B"])).text == "B"
+    assert (await small.chat(MESSAGES, schema=Frames)).parsed == Frames(frames=[1])
+
+
+def ending(finish, content=None, **more):
+    return 200, completion(content) | {"choices": [{"finish_reason": finish, "message": {"content": content, **more}}]}
+
+
+@pytest.mark.parametrize(
+    ("answer", "fault"),
+    [
+        (ending("length", "The ba"), "the reply was cut off at 9 tokens"),
+        (ending("length", reasoning_content="hm"), "its thoughts were cut off at 9 tokens"),
+        (ending("stop", refusal="I can't."), 'it refused: "I can\'t."'),
+        (ending("content_filter"), "the server's content filter stopped it"),
+        (ending("stop"), "the reply is empty"),
+        (
+            (400, {"error": {"code": "content_filter", "message": "The prompt was filtered"}}),
+            "filter stopped it: The prompt was filtered",
+        ),
+        (
+            (400, {"error": {"message": "Could not finish the message because max_tokens or model output limit was reached"}}),
+            "cut off at 9",
+        ),
+    ],
+)
+async def test_a_reply_that_cannot_be_used_says_why(serve, answer, fault):
+    url, _ = serve(answer)
+    assert fault in (await model(url).chat(MESSAGES, max_tokens=9)).fault
+
+
+@pytest.mark.parametrize("choices", [["A", "B"], ["a red ball", "a cup"]])
+async def test_a_choice_that_is_cut_off_or_refused_is_an_error_with_its_reason(serve, choices):
+    for answer, fault in ((ending("length", "The ba"), "was cut off"), (ending("stop", refusal="No."), "it refused: 'No.'")):
+        url, _ = serve(answer)
+        with pytest.raises(ModelError, match=rf"small chose none of .*{fault}"):
+            await model(url).chat(MESSAGES, choices=choices)
+
+
+async def test_json_that_is_whole_was_not_cut_off(serve):
+    url, _ = serve(ending("length", '{"frames": [1]} and'))
+    reply = await model(url).chat(MESSAGES, schema=Frames)
+    assert (reply.parsed, reply.fault) == (Frames(frames=[1]), None)
+
+
+async def test_a_model_that_thinks_gets_more_tokens(serve):
+    url, requests = serve((200, completion("The ball.")))
+    small = model(url, extra_tokens=200, extra_body={"reasoning_effort": "low"})
+    await small.chat(MESSAGES, max_tokens=9)
+    assert (requests[0]["max_completion_tokens"], requests[0]["reasoning_effort"]) == (209, "low")
+    assert small.context_length == 800
+
+
+def rejecting(*names, temperature=None):
+    """Reply as a service that does not accept some parameters, and names one at a time."""
+
+    def answer(request):
+        for name in names:
+            if name in request:
+                error = {"message": f"Unsupported parameter: '{name}' is not supported with this model.", "param": name}
+                return 400, {"error": error}
+        if temperature is not None and request.get("temperature") != temperature:
+            return 400, {"error": {"message": f"'temperature': Only the default ({temperature}) value is supported."}}
+        schema = request.get("response_format", {}).get("json_schema", {}).get("schema", {}).get("properties", {})
+        return 200, completion('{"choice": "B"}' if "choice" in schema else "B")
+
+    return answer
+
+
+async def test_parameters_that_a_server_rejects_are_left_out_from_then_on(serve):
+    url, requests = serve(rejecting("logprobs", "top_logprobs", "seed", "max_completion_tokens", temperature=1))
+    small = model(url)
+    assert (await small.chat(MESSAGES, seed=3, max_tokens=9)).text == "B"
+    assert len(requests) == 5
+    requests.clear()
+    assert (await small.chat(MESSAGES, seed=3, max_tokens=9)).text == "B"
+    (request,) = requests
+    assert request.keys() == {"model", "messages", "max_tokens", "temperature"}
+    assert (request["max_tokens"], request["temperature"]) == (9, 1)
+
+
+async def test_parameters_can_be_left_out_by_the_profile(serve):
+    url, requests = serve((200, completion("B")))
+    small = model(url, omit=["logprobs", "temperature", "max_completion_tokens", "structured_outputs", "prompt_logprobs"])
+    await small.chat(MESSAGES)
+    assert requests[0].keys() == {"model", "messages", "max_tokens"}
+
+
+async def test_a_server_without_constraints_is_asked_for_json_in_words(serve):
+    url, requests = serve(rejecting("logprobs", "structured_outputs", "prompt_logprobs", "response_format"))
+    small = model(url)
+    assert (await small.chat(MESSAGES, choices=["A", "B"])).text == "B"
+    assert 'Reply with JSON of this schema and nothing else: {"type": "object"' in str(requests[-1]["messages"])
+
+
+async def test_an_error_that_only_mentions_a_parameter_changes_nothing(serve):
+    url, requests = serve(
+        (400, {"error": {"message": "temperature is not supported for this prompt"}}),
+        (400, {"error": {"message": "This model's maximum context length is 10 tokens"}}),
+        (200, completion("x")),
+    )
+    small = model(url)
+    with pytest.raises(ModelError, match="maximum context length"):
+        await small.chat(MESSAGES)
+    await small.chat(MESSAGES)
+    assert ["temperature" in request for request in requests] == [True, False, True]
+
+
+async def test_a_first_prompt_that_is_rejected_does_not_change_how_later_choices_are_scored(serve):
+    score = scoring({"red": [-1.0, -0.1], "blue": [-0.9, -5.0]})
+    url, requests = serve(lambda request: (400, {"error": {"message": "maximum context length"}}) if rejects else score(request))
+    small, rejects = model(url), True
+    with pytest.raises(ModelError, match="maximum context length"):
+        await small.chat(MESSAGES, choices=["red", "blue"])
+    await asyncio.sleep(0.05)
+    rejects = False
+    assert (await small.chat(MESSAGES, choices=["red", "blue"])).text == "blue"
+    assert requests[-1]["prompt_logprobs"] == 0
+
+
+@pytest.mark.parametrize(
+    ("answer", "words"),
+    [
+        (
+            (502, b"<html><head><title>502 Bad Gateway</title></head><body>nginx</body></html>"),
+            "status 502: 502 Bad Gateway: nginx",
+        ),
+        ((503, b""), "status 503: Service Unavailable, with an empty body"),
+        ((422, {"detail": [{"loc": ["body", "n"], "msg": "too many"}]}), "rejects the request: body.n: too many"),
+        ((500, b"CUDA out of memory"), "status 500: CUDA out of memory"),
+        ((200, {"error": {"message": "Insufficient balance", "code": 402}}), r"small failed: Insufficient balance \(code 402\)"),
+        ((200, {"choices": [{"error": {"message": "Upstream died"}, "finish_reason": "error"}]}), "small failed: Upstream died"),
+        ((200, {"object": "error", "message": "no pictures"}), "small failed: no pictures"),
+        ((200, {"detail": "not loaded"}), "small failed: not loaded"),
+        ((401, {"error": {"message": "key expired"}}), "rejects the API key for small: key expired. Set"),
+        ((403, {"error": "Only for members"}), "status 403: Only for members"),
+        ((404, {"detail": "Not Found"}), r"no chat completions API at this address \(status 404: Not Found\)"),
+        ((404, {"error": "model 'small' not found, try pulling it"}), "no model is called .*try pulling it"),
+        ((404, {"error": {"message": "No endpoints found that take pictures"}}), "status 404: No endpoints found"),
+        ((405, {"detail": "Method Not Allowed"}), "no chat completions API at this address"),
+        ((200, b"<html><title>Welcome</title></html>"), "is not a chat completion .*Welcome"),
+    ],
+)
+async def test_errors_keep_the_servers_own_words(serve, monkeypatch, answer, words):
+    monkeypatch.setattr("espresso.models.openai_client._RETRIES", 0)
+    url, _ = serve(answer)
+    with pytest.raises(ModelError, match=words) as caught:
+        await model(url).chat(MESSAGES)
+    assert "\n" not in str(caught.value)
+
+
+async def test_an_address_without_its_path_is_told_where_the_api_usually_is(serve):
+    url, _ = serve((404, {"detail": "Not Found"}))
+    with pytest.raises(ModelError, match=rf"path is missing or wrong; most servers have the API at {url}\."):
+        await model(url.removesuffix("/v1")).chat(MESSAGES)
+
+
+async def test_an_api_key_that_the_server_repeats_is_not_printed(serve):
+    url, _ = serve((401, {"error": {"message": "Incorrect API key provided: sk-secret"}}))
+    with pytest.raises(ModelError, match=r"provided: \*\*\*") as caught:
+        await model(url, api_key="sk-secret").chat(MESSAGES)
+    assert "sk-secret" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("url", "key", "fault"),
+    [
+        ("localhost:8000/v1", None, "small: the address 'localhost:8000/v1' has no scheme"),
+        ("http://localhost:99999/v1", None, "impossible port '99999'"),
+        ("http://localhost/v1/chat/completions", None, "ends in '/chat/completions'"),
+        ("http://localhost/v1", "sk-x\n", "contains a line break"),
+        ("http://localhost/v1", "sk-ü", "contains the non-ASCII character U\\+00FC"),
+    ],
+)
+def test_an_impossible_address_or_key_is_named_before_any_request(url, key, fault):
+    with pytest.raises(ModelError, match=fault):
+        model(url, api_key=key)
+
+
+async def test_an_address_that_redirects_is_told_the_other_one(serve):
+    class Redirects(JsonHandler):
+        def do_POST(self):
+            self.rfile.read(int(self.headers["content-length"]))
+            self.send_response(301)
+            self.send_header("location", "/other/v1/chat/completions")
+            self.send_header("content-length", "0")
+            self.end_headers()
+
+        def do_GET(self):  # clients turn POST into GET here
+            self.reply(405, {"detail": "Method Not Allowed"})
+
+    with http_server(Redirects) as server, pytest.raises(ModelError, match=r"it redirects to .*/other/v1/chat/completions"):
+        await model(server.url).chat(MESSAGES)
+
+
+async def test_text_that_is_no_unicode_is_an_error_of_one_line(serve):
+    url, _ = serve((200, completion("x")))
+    with pytest.raises(ModelError, match="the request to small cannot be sent"):
+        await model(url).chat([Message("user", ("what is \udcff?",))])
+
+
+async def test_a_reply_may_start_with_a_byte_order_mark(serve):
+    url, _ = serve((200, b"\xef\xbb\xbf" + json.dumps(completion("x")).encode()))
+    assert (await model(url).chat(MESSAGES)).text == "x"
+
+
+@pytest.mark.parametrize("body", [{"choices": [], "usage": None}, {"id": "1", "choices": None}, {"usage": {}, "choices": [None]}])
+async def test_a_reply_without_a_message_says_so_and_does_not_blame_the_address(serve, body):
+    url, _ = serve((200, body))
+    with pytest.raises(ModelError, match=r"not a chat completion, it has no message") as caught:
+        await model(url).chat(MESSAGES)
+    assert "base_url" not in str(caught.value)

@@ -33,6 +33,14 @@ def test_a_missing_api_key_is_named(monkeypatch):
         connect(profiles.load("api"))
 
 
+@pytest.mark.parametrize(("key", "fault"), [("sk-secret\n", "a line break"), ("sk-secretü", "the non-ASCII character")])
+def test_an_api_key_that_cannot_be_sent_is_named_without_printing_it(monkeypatch, key, fault):
+    monkeypatch.setenv("OPENAI_API_KEY", key)
+    with pytest.raises(ProfileError, match=rf"the environment variable OPENAI_API_KEY contains {fault}") as caught:
+        connect(profiles.load("api"))
+    assert "secret" not in str(caught.value)
+
+
 async def test_the_error_of_a_local_server_that_is_down_says_how_to_start_it(monkeypatch):
     monkeypatch.setattr("espresso.models.openai_client._RETRIES", 0)
     roles = connect(profiles.load("tiny@localhost:9"))

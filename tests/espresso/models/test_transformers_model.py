@@ -3,16 +3,19 @@
 import asyncio
 import gc
 import json
+import os
 import subprocess
 import sys
 import threading
 import time
 import weakref
+from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from forked import in_child
 from pydantic import BaseModel
 from safetensors.torch import load_file
 
@@ -36,6 +39,38 @@ async def test_a_text_model_chats_scores_and_writes_json(text_model):
     written = await text_model.chat(ask("Hello"), schema=Pick, max_tokens=40)
     assert json.loads(written.text) == written.parsed.model_dump()
     assert written.text == written.parsed.model_dump_json()
+
+
+async def test_a_reply_that_is_cut_off_says_so(text_model):
+    reply = await text_model.chat(ask("Hello"), max_tokens=2)
+    assert reply.tokens_out == 2
+    assert "was cut off at 2 tokens" in reply.fault or "thoughts were cut off at 2 tokens" in reply.fault
+
+
+async def test_json_that_is_closed_in_time_has_no_fault(text_model):
+    class Pick(BaseModel):
+        frames: list[int]
+
+    assert (await text_model.chat(ask("Hello"), schema=Pick, max_tokens=40)).fault is None
+
+
+async def test_a_reply_may_be_longer_than_requested(text_model):
+    longer = TransformersModel(text_model._folder, extra_tokens=30)
+    assert longer.context_length == text_model.context_length - 30
+    reply = await longer.chat(ask("Hello"), max_tokens=2)
+    assert reply.tokens_out > 2
+    longer.close()
+
+
+async def test_thoughts_are_no_part_of_the_reply(text_model, monkeypatch):
+    engine = text_model._engine()
+    written = ["<think>A?</think>The ball.", "A?</think> The ball.", "<think>A?", "<think>A?</think>", ""]
+    monkeypatch.setattr(engine.processor.tokenizer, "batch_decode", lambda *_, **__: [written.pop(0)])
+    monkeypatch.setattr(engine, "eos_ids", list(range(engine.vocab_size)))  # each reply ends at once
+    replies = [await text_model.chat(ask("Hello"), max_tokens=4) for _ in range(5)]
+    assert [reply.text for reply in replies] == ["The ball.", "The ball.", "", "", ""]
+    thoughts = "the reply is thoughts without an answer"
+    assert [reply.fault for reply in replies] == [None, None, thoughts, thoughts, "the reply is empty"]
 
 
 async def test_a_text_model_rejects_pictures(text_model, picture):
@@ -243,3 +278,72 @@ def test_the_name_depends_on_the_weights(tmp_path):
 def test_importing_the_package_loads_no_framework():
     check = "import sys, espresso.models; sys.exit(len({'torch', 'transformers', 'openai'} & set(sys.modules)))"
     assert subprocess.run([sys.executable, "-c", check], check=False).returncode == 0
+
+
+async def test_the_garbage_collector_is_on_again_after_loading(text_model, tmp_path):
+    (tmp_path / "config.json").write_text("{}")
+    for model in (TransformersModel(text_model._folder), TransformersModel(tmp_path)):
+        with suppress(ModelError):
+            await model.chat(ask("Hello"), choices=["A", "B"])
+        assert gc.isenabled()
+    gc.disable()
+    try:
+        await TransformersModel(text_model._folder).chat(ask("Hello"), choices=["A", "B"])
+        assert not gc.isenabled()
+    finally:
+        gc.enable()
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
+async def test_a_forked_child_gets_the_same_reply_while_the_parent_is_in_the_middle_of_one(text_model):
+    """The child has neither the worker thread nor the end of what it was doing."""
+    model = TransformersModel(text_model._folder)
+    expected = (await model.chat(ask("Hello"), max_tokens=4)).text
+    started, proceed = threading.Event(), threading.Event()
+    reply = model._reply
+
+    def slow_reply(*args):
+        started.set()
+        proceed.wait()
+        return reply(*args)
+
+    model._reply = slow_reply
+    pending = asyncio.ensure_future(model.chat(ask("Hello"), max_tokens=4))
+    await asyncio.to_thread(started.wait)
+
+    def ask_again():
+        model._reply = reply
+        return [asyncio.run(model.chat(ask("Hello"), max_tokens=4)).text for _ in range(2)]
+
+    assert in_child(ask_again) == [expected, expected]
+    proceed.set()
+    assert (await pending).text == expected
+    model.close()
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
+def test_a_fork_waits_until_no_model_loads():
+    loading, proceed = threading.Event(), threading.Event()
+
+    def load():
+        with transformers_model.LOADING:
+            loading.set()
+            proceed.wait()
+
+    thread = threading.Thread(target=load)
+    thread.start()
+    loading.wait()
+    threading.Timer(0.2, proceed.set).start()
+    assert in_child(lambda: [proceed.is_set(), transformers_model.LOADING.acquire(blocking=False)]) == [True, True]
+    thread.join()
+    assert transformers_model.LOADING.acquire(blocking=False)
+    transformers_model.LOADING.release()
+
+
+async def test_a_forked_child_that_cannot_use_the_gpu_says_so(text_model, monkeypatch):
+    def engine(*_):
+        raise RuntimeError("Cannot re-initialize CUDA in forked subprocess. To use CUDA with multiprocessing, ...")
+
+    monkeypatch.setattr("espresso.models.engine.Engine", engine)
+    with pytest.raises(ModelError, match=r"a forked process cannot use the GPU.*spawn"):
+        await TransformersModel(text_model._folder).chat(ask("Hello"))

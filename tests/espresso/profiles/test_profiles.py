@@ -172,3 +172,44 @@ def test_error_states_what_is_wrong_with_a_profile(write, text, message):
         profiles.load(write(text))
     assert message in str(caught.value)
     assert "\n" not in str(caught.value)
+
+
+SERVER = '[{role}]\nbackend = "openai"\nmodel = "m"\nbase_url = "{url}"\ncontext_length = 9000\npicture_tokens = 70\n'
+
+
+def served_at(url, more=""):
+    return HEAD + "".join(SERVER.format(role=role, url=url) + more for role in ("captioner", "selector", "reasoner"))
+
+
+@pytest.mark.parametrize(
+    ("url", "fault"),
+    [
+        ("localhost:8000/v1", "has no scheme; write http://localhost:8000/v1"),
+        ("http://localhost:80000/v1", "has the impossible port '80000'"),
+        ("http://localhost:8000/v1/chat/completions", "ends in '/chat/completions', which is added to it"),
+    ],
+)
+def test_an_impossible_address_is_named_with_file_and_role(write, url, fault):
+    with pytest.raises(ProfileError, match=rf"own\.toml: captioner\.openai\.base_url: the address '{url}' {fault}"):
+        profiles.load(write(served_at(url)))
+
+
+@pytest.mark.parametrize("address", ["localhost:65535", "localhost:0", "a..b:8000"])
+def test_an_impossible_address_of_served_models_is_named(address):
+    with pytest.raises(ProfileError, match=rf"tiny@{address}: (?:the address|the host)"):
+        profiles.load(f"tiny@{address}")
+
+
+def test_what_a_service_does_not_accept_can_be_configured(write):
+    more = 'omit = ["logprobs", "temperature"]\nextra_tokens = 2000\nextra_body = { reasoning_effort = "low" }\n'
+    captioner = profiles.load(write(served_at("http://localhost/v1", more))).captioner
+    assert (captioner.omit, captioner.extra_tokens) == (("logprobs", "temperature"), 2000)
+    assert connect(profiles.load(write(served_at("http://localhost/v1", more)))).captioner.context_length == 7000
+    with pytest.raises(ProfileError, match="omit"):
+        profiles.load(write(served_at("http://localhost/v1", 'omit = ["messages"]\n')))
+
+
+def test_served_models_keep_their_extra_tokens(write):
+    more = "context_length = 1000\npicture_tokens = 10\nextra_tokens = 100\n"
+    text = HEAD + "".join(ROLE.format(role=role, model="./models/vlm") + more for role in ("captioner", "selector", "reasoner"))
+    assert connect(profiles.load(f"{write(text)}@localhost:8000")).captioner.context_length == 900

@@ -10,7 +10,7 @@ from safetensors.torch import load_file, save_file
 from espresso.errors import ModelError
 from espresso.models import Message, TransformersModel
 from espresso.profiles import weights
-from espresso.profiles.weights import cached_digest, check_base, weights_digest
+from espresso.profiles.weights import cached_digest, check_base, identity, weights_digest
 
 SHIPPED = Path(weights.__file__).parent / "tiny"
 HELLO = [Message("user", ("Hello",))]
@@ -78,3 +78,45 @@ def test_a_cache_that_cannot_be_used_changes_no_digest(other_base, cache_folder,
         (entry,) = (cache_folder / "digests").iterdir()
         entry.write_text('{"files": ')
     assert cached_digest(other_base) == weights_digest(other_base)
+
+
+@pytest.mark.parametrize(
+    "name", ["model.safetensors", "pytorch_model.bin", "pytorch_model-00002-of-00002.bin", "adapter_model.bin"]
+)
+@pytest.mark.parametrize("position", [0, 3 << 20, -1])
+def test_the_name_of_a_model_changes_with_any_of_its_weights(tmp_path, name, position):
+    folder = tmp_path / "vlm"
+    folder.mkdir()
+    content = bytearray(4 << 20)
+    (folder / name).write_bytes(content)
+    first = identity(folder)
+    assert identity(folder) == first
+    content[position] = 1
+    (folder / name).write_bytes(content)
+    os.utime(folder / name, ns=(1, 1))
+    assert identity(folder) != first
+    assert identity(folder).startswith("vlm@")
+
+
+@pytest.mark.parametrize("name", ["config.json", "adapter_config.json"])
+def test_the_name_of_a_model_changes_with_its_config(other_base, name):
+    first = identity(other_base)
+    (other_base / name).write_text('{"lora_alpha": 32}')
+    assert identity(other_base) != first
+
+
+def test_optimizer_states_are_no_weights(other_base):
+    first = identity(other_base), weights_digest(other_base)
+    for name in ("optimizer.pt", "training_args.bin", "pytorch_model.bin"):  # safetensors are loaded if there are any
+        (other_base / name).write_bytes(b"state")
+    assert (identity(other_base), weights_digest(other_base)) == first
+
+
+def test_a_relative_folder_has_a_name_of_its_own_and_a_hub_name_is_kept(other_base, monkeypatch):
+    monkeypatch.chdir(other_base.parent)
+    assert identity("vlm") == identity(other_base)
+    assert identity("Qwen/Qwen3-VL-2B-Instruct") == "Qwen/Qwen3-VL-2B-Instruct"
+
+
+def test_a_copy_of_a_model_has_the_same_name(other_base, tmp_path):
+    assert identity(shutil.copytree(other_base, tmp_path / "copy" / "vlm")) == identity(other_base)

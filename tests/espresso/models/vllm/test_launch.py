@@ -50,6 +50,13 @@ def test_only_servers_of_vision_roles_accept_pictures():
     assert not any("--limit-mm-per-prompt" in server.arguments for server in text_servers)
 
 
+def test_servers_write_json_as_this_process_does():
+    """By default, vLLM lets a model put white space into JSON: `{ "frames": ...`."""
+    for server in launch.plan(profiles.load("tiny"), 8000):
+        settings = json.loads(options(server)["--structured-outputs-config"])
+        assert settings == {"backend": "guidance", "disable_any_whitespace": True}
+
+
 def test_a_server_offers_its_adapters_and_follows_the_profile():
     captioner, reasoner = launch.plan(with_adapters(evidence="/lora/e", answer="/lora/a"), 8000)
     assert reasoner.roles == ("selector", "reasoner")
@@ -118,6 +125,11 @@ def test_a_profile_without_local_models_has_nothing_to_serve():
         launch.plan(profiles.load("api"), 8000)
 
 
+def test_a_model_saved_in_float32_is_served_in_it_on_every_machine(monkeypatch):
+    monkeypatch.setattr(launch.torch.cpu, "get_capabilities", lambda: {"avx512_bf16": True})
+    assert {options(server)["--dtype"] for server in launch.plan(profiles.load("tiny"), 8000)} == {"float32"}
+
+
 def test_a_dry_run_prints_a_shell_command():
     done = CliRunner().invoke(app, ["serve", "models", "--profile", "paper", "--dry-run"])
     assert done.exit_code == 0
@@ -129,6 +141,7 @@ def test_a_dry_run_prints_a_shell_command():
 
 def test_a_dry_run_prints_the_plan_besides_the_command(monkeypatch):
     monkeypatch.setattr(launch.torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(launch.torch.cuda, "is_bf16_supported", lambda including_emulation: True)
     monkeypatch.setattr(launch, "read_cards", lambda: [H100])
     done = CliRunner().invoke(app, ["serve", "models", "--profile", "paper", "--dry-run", "--port", "9000"])
     assert done.stderr.splitlines()[1] == (
