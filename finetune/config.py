@@ -39,7 +39,7 @@ def read_config(path: Path, kind: type[Config], **overrides: object) -> Config:
             key for an unknown one.
     """
     try:
-        values = yaml.safe_load(path.read_text())
+        values = yaml.safe_load(path.read_text(encoding="utf-8-sig"))
     except FileNotFoundError:
         raise DataError(f"{path}: no such config file. The shipped ones are in finetune/configs.") from None
     except (yaml.YAMLError, OSError, UnicodeDecodeError) as error:

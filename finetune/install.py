@@ -7,6 +7,7 @@ folder of a profile, and checks that the profile's adapters still fit their base
 from __future__ import annotations
 
 import shutil
+import tempfile
 from pathlib import Path
 
 import espresso
@@ -22,16 +23,26 @@ FILES = ("*.json", "*.jinja", "*.safetensors", "*.txt", "*.model")
 
 
 def check_output(folder: Path) -> None:
-    """Check that a training does not write over a shipped model or adapter.
+    """Check before a training that its result can be written, and not over a shipped model.
+
+    The folder above is created.
 
     Raises:
-        DataError: the folder is one of a shipped profile.
+        DataError: the folder is one of a shipped profile, is a file, or cannot be written.
     """
     if folder.resolve().is_relative_to(SHIPPED.resolve()):
         raise DataError(
             f"{folder}: this folder belongs to the shipped profiles. Train into checkpoints/ and copy the result with "
             "`espresso finetune install`."
         )
+    if folder.exists() and not folder.is_dir():
+        raise DataError(f"{folder}: is a file, and the result needs a folder of this name. Move it or choose another --output.")
+    try:
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=folder.parent):
+            pass
+    except OSError as error:
+        raise DataError(f"{folder.parent}: cannot be written ({error.strerror}). Choose another --output.") from None
 
 
 def install(folder: Path, name: str, profile: Profile, *, force: bool = False) -> Path:

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from hashlib import sha256
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
 
-from pydantic import Field
+from pydantic import Field, ValidationError
 
 from espresso.errors import DataError
 from espresso.files import write_atomic
@@ -42,7 +41,11 @@ class Provenance(Record):
     rows: int
     """Number of training rows."""
     bad: int
-    """Number of rows that were left out because they are invalid."""
+    """Number of rows that were left out: invalid ones, and those of the next two fields."""
+    unreadable: int = 0
+    """Number of rows with a frame that cannot be decoded."""
+    too_long: int = 0
+    """Number of rows with more than `max_length` tokens."""
     steps: int
     """Number of optimizer steps."""
     before: dict[str, float]
@@ -65,16 +68,24 @@ class Provenance(Record):
 
 
 def read_provenance(folder: Path) -> Provenance | None:
-    """Read `lineage.json` from an adapter's folder; None if there is none."""
+    """Read `lineage.json` from an adapter's folder; None if there is none.
+
+    Raises:
+        DataError: the file is damaged.
+    """
     file = folder / PROVENANCE_FILE
-    return Provenance.model_validate_json(file.read_bytes()) if file.is_file() else None
+    try:
+        return Provenance.model_validate_json(file.read_bytes()) if file.is_file() else None
+    except (ValidationError, OSError):
+        raise DataError(f"{file}: cannot be read as the provenance of an adapter. Run the training again.") from None
 
 
 def check_first_stage(folder: Path, base: str, base_digest: str) -> None:
     """Check that a folder holds a first stage's adapter for this base model.
 
     Raises:
-        DataError: there is no adapter, or it was trained on another base model.
+        DataError: there is no adapter, its `lineage.json` is damaged, or it was trained on another
+            base model.
     """
     first = read_provenance(folder)
     if first is None:
@@ -84,31 +95,6 @@ def check_first_stage(folder: Path, base: str, base_digest: str) -> None:
             f"{folder}: this adapter was trained on another base model ({first.base}, not the current {base}). "
             "Train the first stage again."
         )
-
-
-def claim_checkpoints(folder: Path, training: Mapping[str, Any]) -> None:
-    """Create the folder for a training's checkpoints, or check that it belongs to the training.
-
-    The training is recorded in the folder as `training.json`.
-
-    Args:
-        folder: the folder. If it exists and belongs to the same training, that training is resumed
-            from it.
-        training: JSON values that identify the training.
-
-    Raises:
-        DataError: the checkpoints belong to another training.
-    """
-    file, content = folder / "training.json", json.dumps(training, indent=2, sort_keys=True) + "\n"
-    if file.exists() and file.read_text() != content:
-        existing = json.loads(file.read_text())
-        different = ", ".join(name for name in training if existing.get(name) != training[name])
-        raise DataError(
-            f"{folder}: contains checkpoints of another training (different: {different}). "
-            "Remove the folder or choose another --output."
-        )
-    folder.mkdir(parents=True, exist_ok=True)
-    write_atomic(file, content)
 
 
 def data_digest(rows: Iterable[TrainingRow]) -> str:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sys
+from contextlib import redirect_stdout
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -10,11 +12,12 @@ import typer
 from espresso.options import EvidenceMode
 
 if TYPE_CHECKING:
+    from espresso.datasets import LoadedExamples
     from finetune.lora.collate import StageName
     from finetune.lora.config import FinetuneConfig
 
 SHOWN_BAD_ROWS = 10
-"""Number of invalid rows to list; more are counted."""
+"""Number of rows that are left out to list; all are counted."""
 
 Steps = Annotated[int | None, typer.Option(min=1, help="Number of optimizer steps, instead of the config's epochs.")]
 Output = Annotated[Path | None, typer.Option(help="Folder for both adapters, instead of the config's.")]
@@ -64,21 +67,25 @@ def answer(
 
 
 def _train(config: FinetuneConfig, stage: StageName, steps: int | None, as_json: bool) -> None:
-    """Train a stage; report invalid rows on stderr and the result on stdout."""
-    from rich.console import Console
-
+    """Train a stage; report left-out rows and the trainer's log on stderr, the result on stdout."""
+    from espresso.cli import show
     from finetune.lora.stages import train_stage
 
-    console = Console(stderr=True)
-    provenance, loaded = train_stage(config, stage, steps=steps)
-    for note in loaded.notes:
-        console.print(note)
-    for row in loaded.bad[:SHOWN_BAD_ROWS]:
-        console.print(f"skipped: {row.where}: {row.why}")
-    if len(loaded.bad) > SHOWN_BAD_ROWS:
-        console.print(f"and {len(loaded.bad) - SHOWN_BAD_ROWS} more rows skipped")
+    console = show.console(stderr=True)
+
+    def report(train_data: LoadedExamples, held_out: LoadedExamples) -> None:
+        lines = [*train_data.notes, *held_out.notes]
+        for skipped, data in (("skipped", train_data), ("skipped of the held-out data", held_out)):
+            lines += [f"{skipped}: {row}" for row in data.bad[:SHOWN_BAD_ROWS]]
+            if data.bad:
+                lines.append(f"{skipped}: {len(data.bad)} of {len(data.bad) + len(data.examples)} rows")
+        for line in lines:
+            console.print(line, soft_wrap=True)
+
+    with redirect_stdout(sys.stderr):
+        provenance, _ = train_stage(config, stage, steps=steps, on_data=report)
     if as_json:
-        typer.echo(provenance.model_dump_json(indent=2))
+        show.print_json(provenance.model_dump_json(indent=2))
         return
     held_out = ""
     if provenance.before:
@@ -125,23 +132,23 @@ def ablate(
     ] = None,
 ) -> None:
     """Train and evaluate the reasoner in several ways and print a table. Run it again to resume."""
-    from rich.console import Console
-
     from espresso import profiles
+    from espresso.cli import show
     from finetune.config import read_config
     from finetune.lora import ablate as ablation
     from finetune.lora.config import FinetuneConfig
 
     settings = read_config(config, FinetuneConfig)
-    results = ablation.ablate(
-        settings,
-        profiles.load(profile),
-        seeds=seeds,
-        rows=rows,
-        limit=limit,
-        folder=output or settings.output.with_name(f"{settings.output.name}-ablation"),
-        on_progress=Console(stderr=True).print,
-    )
+    with redirect_stdout(sys.stderr):  # the trainer's log
+        results = ablation.ablate(
+            settings,
+            profiles.load(profile),
+            seeds=seeds,
+            rows=rows,
+            limit=limit,
+            folder=output or settings.output.with_name(f"{settings.output.name}-ablation"),
+            on_progress=show.console(stderr=True).print,
+        )
     typer.echo(ablation.table(results))
 
 

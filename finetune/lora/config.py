@@ -146,8 +146,9 @@ class FinetuneConfig(Settings):
     device_batch: int = Field(default=1, gt=0)
     """Questions per forward pass on one device; gradients are accumulated up to `batch`."""
     max_length: int = Field(default=6144, gt=0)
-    """Maximum tokens of prompt and reply, as in Table 8. A longer row is an error; nothing is
-    truncated."""
+    """Maximum tokens of prompt and reply, as in Table 8. Longer rows are left out before the first
+    step, counted and listed; nothing is truncated. It may be raised to resume a training, which
+    still leaves out the rows that it left out before."""
     warmup: float = Field(default=0.03, ge=0, lt=1)
     """Share of the steps with a rising learning rate."""
     weight_decay: float = Field(default=0.0, ge=0)

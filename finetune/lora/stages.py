@@ -8,7 +8,8 @@ evidence (VideoEspresso, section 4 and Table 8). Each folder holds the adapter, 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -17,29 +18,43 @@ import numpy as np
 from espresso.datasets import Example, LoadedExamples
 from espresso.models.hub import fetch
 from espresso.profiles.weights import weights_digest
+from finetune.checkpoints import LEFT_OUT, claim_checkpoints, writing
 from finetune.install import check_output
 from finetune.lora.collate import StageName, TrainingRow
 from finetune.lora.config import DataSource, FinetuneConfig
 from finetune.lora.examples import load
-from finetune.provenance import Provenance, check_first_stage, claim_checkpoints, data_digest
+from finetune.provenance import Provenance, check_first_stage, data_digest
 
 if TYPE_CHECKING:
     from finetune.lora.train import TrainingResult
 
 
-def train_stage(config: FinetuneConfig, stage: StageName, *, steps: int | None = None) -> tuple[Provenance, LoadedExamples]:
-    """Train one stage; an interrupted training is resumed from its last checkpoint.
+OnData = Callable[[LoadedExamples, LoadedExamples], None]
+"""Called with the training data and the held-out data before the first step; the bad rows include
+those that were left out by the checks."""
 
-    With several processes, each one calls this function. They need a common file system.
+
+def train_stage(
+    config: FinetuneConfig,
+    stage: StageName,
+    *,
+    steps: int | None = None,
+    on_data: OnData = lambda _, __: None,
+) -> tuple[Provenance, LoadedExamples]:
+    """Train one stage; an interrupted training is resumed from its newest complete checkpoint.
+
+    Rows that are too long or have a frame that cannot be decoded are left out before the first
+    step. With several processes, each one calls this function. They need a common file system.
 
     Args:
         config: the configuration.
         stage: which stage.
         steps: number of optimizer steps, instead of the configuration's epochs. Only as many
             examples as needed are used.
+        on_data: called by the first process before the training, to report what was left out.
 
     Returns:
-        The adapter's provenance, and the training data as loaded.
+        The adapter's provenance, and the training data that was used.
 
     Raises:
         DataError: the data, the first stage, the checkpoints or the output folder cannot be used.
@@ -57,23 +72,36 @@ def train_stage(config: FinetuneConfig, stage: StageName, *, steps: int | None =
     import torch  # noqa: PLC0415
     from accelerate import PartialState  # noqa: PLC0415
 
+    from finetune.lora.checks import RowCheck  # noqa: PLC0415
+
     process = PartialState(cpu=not torch.cuda.is_available())  # without `cpu`, CPU processes do not know each other
+    ranks = {"rank": process.process_index, "processes": process.num_processes}
+    checkpoints = out.with_name(f"{stage}-checkpoints")
     limit = steps * config.batch if steps else None
     evidence = stage == "evidence" or config.answer.evidence != "none"
     train_data = _load_all(config.data, config.seed, limit, evidence=evidence)
+    train_data = replace(train_data, examples=train_data.examples[:limit])
     held_out = _load_all(config.held_out, config.seed, evidence=evidence)
-    examples = train_data.examples[:limit]
-    predicted: dict[str, str] = {}
+    examples = train_data.examples + held_out.examples
+    to_predict = needs_prediction(config, train_data.examples) + needs_prediction(config, held_out.examples) if first else []
+    check = RowCheck(config, base, examples, **ranks)
+    predicted = dict.fromkeys((example.id for example in to_predict), "")
+    check.lengths(examples, lambda example: make_rows(config, stage, [example], predicted))
     if first:
         from finetune.lora.predict import predict_evidence  # noqa: PLC0415
 
-        to_predict = [*needs_prediction(config, examples), *needs_prediction(config, held_out.examples)]
-        predicted = predict_evidence(config, base, first, to_predict, rank=process.process_index, processes=process.num_processes)
-    rows = make_rows(config, stage, examples, predicted)
+        to_predict = check.usable(to_predict)
+        predicted = predict_evidence(config, base, first, to_predict, **ranks)
+        check.lengths(to_predict, lambda example: make_rows(config, stage, [example], predicted))
+    train_data, problems = check.leave_out(train_data, checkpoints)
+    held_out, _ = check.leave_out(held_out)
+    rows = make_rows(config, stage, train_data.examples, predicted)
+    if process.is_main_process:
+        on_data(train_data, held_out)
     first_digest, rows_digest = weights_digest(first) if first else None, data_digest(rows)
-    checkpoints = out.with_name(f"{stage}-checkpoints")
-    settings = {"config": config.model_dump(mode="json", exclude={"output"}), "steps": steps}
-    claim_checkpoints(checkpoints, {"base": base_digest, "first": first_digest, "data": rows_digest, **settings})
+    training = {"base": base_digest, "first": first_digest, "data": rows_digest, "config": config.model_dump(mode="json")}
+    recorded = {name: problem.model_dump() for name, problem in problems.items()}
+    claim_checkpoints(checkpoints, {**training, "steps": steps, LEFT_OUT: recorded})
     from finetune.lora.train import train  # noqa: PLC0415
 
     result = train(
@@ -95,6 +123,8 @@ def train_stage(config: FinetuneConfig, stage: StageName, *, steps: int | None =
         data_digest=rows_digest,
         rows=len(rows),
         bad=len(train_data.bad),
+        unreadable=sum(not problem.too_long for problem in problems.values()),
+        too_long=sum(problem.too_long for problem in problems.values()),
         steps=result.steps,
         before=result.before,
         after=result.after,
@@ -103,8 +133,9 @@ def train_stage(config: FinetuneConfig, stage: StageName, *, steps: int | None =
         config=config,
     )
     if process.is_main_process:
-        provenance.write(out)
-        plot_loss(result, out / "loss.png", f"{stage}, {len(rows)} rows")
+        with writing(out, "the result"):
+            provenance.write(out)
+            plot_loss(result, out / "loss.png", f"{stage}, {len(rows)} rows")
     return provenance, train_data
 
 

@@ -19,24 +19,21 @@ from typing import Any
 import torch
 from datasets import Dataset
 from peft import LoraConfig, PeftModel, get_peft_model
-from safetensors import SafetensorError
 from torch import nn
 from transformers import AutoModelForImageTextToText, PreTrainedModel, set_seed
-from transformers.trainer_utils import get_last_checkpoint
 from trl import SFTConfig, SFTTrainer
 
-from espresso.errors import DataError, ModelError
+from espresso.errors import DataError, EspressoError, ModelError
 from espresso.files import replace_folder
-from espresso.models.device import best_dtype
+from espresso.models.device import model_dtype
 from espresso.models.processor import ChatProcessor
+from finetune.checkpoints import CompleteCheckpoints, latest_checkpoint, writing
 from finetune.lora.collate import IGNORE_INDEX, ConversationCollator, TrainingRow
 from finetune.lora.config import FinetuneConfig, StageConfig
 from finetune.lora.grouping import SeededLengthSampler, approximate_length
 
 logger = logging.getLogger(__name__)
 
-_TORCH_WRITE_ERROR = re.compile("PytorchStreamWriter|inline_container|unexpected pos")
-"""Messages of the RuntimeError that `torch.save` raises if a file cannot be written."""
 COMPARED_ROWS = 64
 """Number of training rows with which the adapter is compared with its base model."""
 
@@ -73,7 +70,7 @@ def train(
     first: Path | None = None,
     steps: int | None = None,
 ) -> TrainingResult:
-    """Train an adapter, or resume from the last checkpoint, and save it.
+    """Train an adapter, or resume from the newest complete checkpoint, and save it.
 
     Args:
         config: the configuration.
@@ -82,12 +79,12 @@ def train(
         rows: training rows.
         held_out: rows to evaluate on before and after; may be empty.
         out: folder to save the adapter in.
-        checkpoints: an existing folder for checkpoints.
+        checkpoints: the folder for checkpoints, as `claim_checkpoints` left it.
         first: folder of an adapter to continue from. None starts a new adapter.
         steps: number of optimizer steps, instead of the stage's epochs.
 
     Raises:
-        DataError: a row is too long or a checkpoint cannot be written.
+        DataError: a row is too long, or a checkpoint or the adapter cannot be written.
         ModelError: `first` does not fit the base model, or the trained adapter has no effect.
     """
 
@@ -98,24 +95,27 @@ def train(
     # another one for this.
     before = _evaluate(new_trainer()) if held_out else {}
     trainer = new_trainer()
+    checkpoint = latest_checkpoint(checkpoints, processes=trainer.args.world_size, quiet=not trainer.accelerator.is_main_process)
     try:
-        trainer.train(resume_from_checkpoint=get_last_checkpoint(str(checkpoints)))
-        after = _evaluate(trainer) if held_out else {}
+        trainer.train(resume_from_checkpoint=checkpoint)
+    except EspressoError as error:
+        raise type(error)(_without_traceback(str(error))) from error
+    after = _evaluate(trainer) if held_out else {}
+    with writing(out, "the adapter"):
         _save_adapter(trainer, out)
-    except (OSError, SafetensorError, RuntimeError) as error:
-        if isinstance(error, RuntimeError) and not _TORCH_WRITE_ERROR.search(str(error)):
-            raise
-        reason = str(error).splitlines()[0]
-        raise DataError(
-            f"{checkpoints}: cannot write a checkpoint ({reason}). Free disk space and run the same command to resume."
-        ) from error
     model = trainer.accelerator.unwrap_model(trainer.model)
     changed, merged = compare_with_base(model, trainer.data_collator, rows[:COMPARED_ROWS])
     history = tuple((entry["step"], entry["loss"]) for entry in trainer.state.log_history if "loss" in entry)
     return TrainingResult(trainer.state.global_step, before, after, history, changed, merged)
 
 
-class LoraTrainer(SFTTrainer):
+def _without_traceback(message: str) -> str:
+    """Return the message of an error without what a data loader process adds to it."""
+    lines = message.strip().splitlines()
+    return lines[-1].partition(": ")[2] if lines and "in DataLoader worker process" in lines[0] else message
+
+
+class LoraTrainer(CompleteCheckpoints, SFTTrainer):
     """SFTTrainer with a given sampler of the training rows."""
 
     def __init__(self, *args: Any, sampler: SeededLengthSampler, **kwargs: Any) -> None:
@@ -142,7 +142,7 @@ def build_trainer(
     processor = ChatProcessor(base, vision=True)
     return LoraTrainer(
         load_model(config, base, first),
-        training_arguments(config, stage_config, checkpoints, steps),
+        training_arguments(config, stage_config, checkpoints, steps, model_dtype(base)),
         data_collator=ConversationCollator(processor, style=config.prompts, size=config.frame_size, max_length=config.max_length),
         train_dataset=_to_dataset(rows),
         eval_dataset=_to_dataset(held_out) if held_out else None,
@@ -151,8 +151,10 @@ def build_trainer(
     )
 
 
-def training_arguments(config: FinetuneConfig, stage_config: StageConfig, checkpoints: Path, steps: int | None) -> SFTConfig:
-    """Return TRL's training arguments.
+def training_arguments(
+    config: FinetuneConfig, stage_config: StageConfig, checkpoints: Path, steps: int | None, dtype: torch.dtype
+) -> SFTConfig:
+    """Return TRL's training arguments; `dtype` is that of the base model.
 
     Raises:
         DataError: the batch cannot be divided among the processes.
@@ -168,7 +170,7 @@ def training_arguments(config: FinetuneConfig, stage_config: StageConfig, checkp
         warmup_steps=config.warmup,  # a value below 1 is a share of the steps
         weight_decay=config.weight_decay,
         gradient_checkpointing=config.gradient_checkpointing,
-        bf16=best_dtype() is torch.bfloat16,
+        bf16=dtype is torch.bfloat16,
         use_cpu=not torch.cuda.is_available(),
         dataloader_num_workers=config.workers,
         dataset_kwargs={"skip_prepare_dataset": True},
@@ -211,7 +213,7 @@ def load_model(config: FinetuneConfig, base: str, first: Path | None) -> PeftMod
     Raises:
         ModelError: the adapter in `first` does not fit the base model.
     """
-    model = AutoModelForImageTextToText.from_pretrained(base, dtype=best_dtype())
+    model = AutoModelForImageTextToText.from_pretrained(base, dtype=model_dtype(base))
     if first is None:
         adapter = LoraConfig(
             r=config.lora.rank,
@@ -244,6 +246,9 @@ def _target_modules(model: PreTrainedModel, *, vision: bool) -> str:
 def _save_adapter(trainer: SFTTrainer, out: Path) -> None:
     """Save the adapter without the tokenizer and the model card that TRL adds."""
     part = out.with_name(f"{out.name}.part")
+    if trainer.accelerator.is_main_process:
+        shutil.rmtree(part, ignore_errors=True)
+    trainer.accelerator.wait_for_everyone()
     trainer.save_model(str(part))
     if trainer.accelerator.is_main_process:
         for path in part.iterdir():
@@ -251,7 +256,7 @@ def _save_adapter(trainer: SFTTrainer, out: Path) -> None:
                 shutil.rmtree(path)
             elif not path.name.startswith("adapter_"):
                 path.unlink()
-        replace_folder(part, out, keep=("*",))
+        replace_folder(part, out, keep=("README.md", "predicted-*"))
 
 
 def _evaluate(trainer: SFTTrainer) -> dict[str, float]:

@@ -15,10 +15,11 @@ from typing import Any, cast
 
 import torch
 from torch.utils.data import Dataset, SequentialSampler
-from transformers import PreTrainedModel, Trainer, TrainingArguments
-from transformers.trainer_utils import get_last_checkpoint
+from transformers import PreTrainedModel, TrainingArguments
 
 from espresso.files import replace_folder
+from espresso.profiles.weights import weights_digest
+from finetune.checkpoints import CompleteCheckpoints, claim_checkpoints, latest_checkpoint, writing
 from finetune.install import check_output
 from finetune.tiny import build, forward
 from finetune.tiny.config import TinyConfig
@@ -28,7 +29,7 @@ from finetune.tiny.judgements import JudgeBatches
 _BATCHES = {"vlm": VisionBatches, "captioner": VisionBatches, "selector": SelectorBatches, "judge": JudgeBatches}
 
 
-class TinyTrainer(Trainer):
+class TinyTrainer(CompleteCheckpoints):
     """A Trainer over a dataset of batches."""
 
     def _get_train_sampler(self, *_: Any) -> SequentialSampler:
@@ -41,12 +42,16 @@ def _only_item(items: list[Batch]) -> Batch:
 
 
 def train(config: TinyConfig) -> Path:
-    """Train a model, or resume from the last checkpoint; return the folder of the model.
+    """Train a model, or resume from the newest complete checkpoint; return the folder of the model.
 
     Raises:
-        DataError: the output folder belongs to a shipped profile.
+        DataError: the output folder belongs to a shipped profile or cannot be written, the
+            checkpoints belong to another training, or one cannot be written.
     """
     check_output(config.output)
+    processes = int(os.environ.get("WORLD_SIZE", "1"))
+    others = {name: weights_digest(folder) for name, folder in (("start", config.start), ("tower", config.tower)) if folder}
+    claim_checkpoints(config.checkpoints, {"config": config.model_dump(mode="json"), "processes": processes, **others})
     torch.set_num_threads(config.threads)
     torch.manual_seed(config.seed)
     processor = build.build_processor(config)
@@ -57,7 +62,6 @@ def train(config: TinyConfig) -> Path:
         model.model.visual = type(model).from_pretrained(config.tower).model.visual.requires_grad_(False)
     model.set_attn_implementation("eager")  # a faster backward pass than SDPA on a CPU at these lengths
     batches: Dataset[Batch] = _BATCHES[config.role](config, processor.tokenizer)
-    processes = int(os.environ.get("WORLD_SIZE", "1"))
     steps = config.batches // processes
     trainer = TinyTrainer(
         forward.TrainingModel(model, prompt_weight=config.prompt_weight),
@@ -84,10 +88,11 @@ def train(config: TinyConfig) -> Path:
         data_collator=_only_item,
         train_dataset=batches,
     )
-    last = get_last_checkpoint(str(config.checkpoints)) if config.checkpoints.is_dir() else None
-    trainer.train(resume_from_checkpoint=last)
+    checkpoint = latest_checkpoint(config.checkpoints, processes=processes, quiet=not trainer.is_world_process_zero())
+    trainer.train(resume_from_checkpoint=checkpoint)
     if trainer.is_world_process_zero():
-        save(config, model, processor)
+        with writing(config.output, "the model"):
+            save(config, model, processor)
     return config.output
 
 

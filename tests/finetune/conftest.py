@@ -1,4 +1,4 @@
-"""A small two-stage configuration of the tiny model, and both stages trained once for all tests."""
+"""Small configurations: two stages of LoRA, both trained once for all tests, and a tiny model from scratch."""
 
 from pathlib import Path
 
@@ -6,6 +6,7 @@ import pytest
 
 import espresso
 from finetune.lora.config import FinetuneConfig
+from finetune.tiny.config import TinyConfig
 
 BASE = Path(espresso.__file__).parent / "profiles" / "tiny" / "vlm"
 
@@ -47,3 +48,33 @@ def two_stages(tmp_path_factory):
 
     config = small_config(tmp_path_factory.mktemp("two-stages"))
     return config, *(train_stage(config, stage, steps=3)[0] for stage in ("evidence", "answer"))
+
+
+SMALL = {
+    "hidden": 64,
+    "heads": 2,
+    "kv_heads": 1,
+    "layers": 2,
+    "feed_forward": 64,
+    "vision_width": 32,
+    "vision_heads": 2,
+    "vision_depth": 1,
+}
+BATCHES = {"caption_batch": 4, "text_batch": 4, "report_batch": 4, "selector_batch": 4, "judge_batch": 4}
+
+
+def small_tiny_config(folder, role="vlm", **changes):
+    settings = {
+        "batches": 2,
+        "learning_rate": 1e-3,
+        "output": folder / "model",
+        "checkpoints": folder / "checkpoints",
+        "threads": 1,
+    }
+    return TinyConfig(role=role, **{**SMALL, **BATCHES, **settings, **changes})
+
+
+@pytest.fixture(scope="session")
+def make_tiny_config():
+    """Make a configuration from a folder, a role and changed values."""
+    return small_tiny_config

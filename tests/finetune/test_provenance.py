@@ -7,7 +7,7 @@ import pytest
 from espresso.errors import DataError
 from espresso.profiles.weights import weights_digest
 from finetune.lora.stages import train_stage
-from finetune.provenance import Provenance, claim_checkpoints, read_provenance
+from finetune.provenance import Provenance, read_provenance
 
 
 def test_each_stage_stores_its_provenance(two_stages):
@@ -46,16 +46,18 @@ def test_a_missing_first_stage_is_reported_with_the_command_to_train_it(make_con
         train_stage(make_config(tmp_path), "answer", steps=1)
 
 
-def test_checkpoints_of_another_training_are_refused(two_stages, make_config):
-    changed = make_config(two_stages[0].output, batch=8, device_batch=8)
-    with pytest.raises(DataError, match=r"checkpoints of another training \(different: data, config\)"):
-        train_stage(changed, "evidence", steps=3)
+@pytest.mark.parametrize("content", [b"", b'{"stage": "evid', b"[]"])
+def test_a_damaged_lineage_json_is_named(tmp_path, content):
+    (tmp_path / "lineage.json").write_bytes(content)
+    with pytest.raises(DataError, match=r"lineage.json: cannot be read as the provenance"):
+        read_provenance(tmp_path)
 
 
-def test_checkpoints_of_the_same_training_are_accepted(tmp_path):
-    for _ in range(2):
-        claim_checkpoints(tmp_path / "checkpoints", {"steps": 3, "base": "a"})
-    assert json.loads((tmp_path / "checkpoints" / "training.json").read_text()) == {"steps": 3, "base": "a"}
+def test_provenance_of_an_earlier_version_is_read(two_stages, tmp_path):
+    fields = two_stages[1].model_dump(mode="json")
+    del fields["unreadable"], fields["too_long"]
+    (tmp_path / "lineage.json").write_text(json.dumps(fields))
+    assert read_provenance(tmp_path) == two_stages[1]
 
 
 def test_provenance_of_an_unknown_field_is_refused(two_stages):

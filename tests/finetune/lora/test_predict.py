@@ -11,7 +11,7 @@ import pytest
 
 from espresso.errors import DataError
 from espresso.profiles.weights import weights_digest
-from finetune.lora import predict
+from finetune.lora import predict, shared
 from finetune.lora.examples import load
 from finetune.lora.predict import predict_evidence
 from finetune.lora.stages import needs_prediction
@@ -86,8 +86,8 @@ def test_one_process_resumes_what_three_have_begun(make_config, first, predicted
 
 
 def test_a_process_predicts_its_share_and_reports_that_the_others_add_nothing(make_config, first, predicted_ids, monkeypatch):
-    monkeypatch.setattr(predict, "STALL_S", 0.0)
-    monkeypatch.setattr(predict, "POLL_S", 0.01)
+    monkeypatch.setattr(shared, "STALL_S", 0.0)
+    monkeypatch.setattr(shared, "POLL_S", 0.01)
     examples = [SimpleNamespace(id=str(number)) for number in range(5)]
     with pytest.raises(DataError, match=r"3 of 5 predictions are missing.*same file system.*again to resume"):
         predict_evidence(make_config(first), "base", first, examples, rank=1, processes=2)
@@ -100,7 +100,7 @@ from datetime import timedelta
 from pathlib import Path
 from accelerate import PartialState
 import finetune.lora.train
-from finetune.lora import predict
+from finetune.lora import predict, shared
 from finetune.lora.config import FinetuneConfig
 from finetune.lora.stages import train_stage
 
@@ -121,7 +121,7 @@ def train(config, stage_config, base, rows, *args, **kwargs):
     os._exit(0)
 
 predict.Engine.generate = slow_generate
-predict.POLL_S = 0.1
+shared.POLL_S = 0.1
 finetune.lora.train.train = train
 train_stage(FinetuneConfig.model_validate_json(sys.argv[1]), "answer", steps=1)
 """

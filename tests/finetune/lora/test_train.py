@@ -49,23 +49,6 @@ def test_an_interrupted_training_resumes_to_the_same_weights(make_config, tmp_pa
     assert all(torch.allclose(one[name], other[name], atol=1e-6) for name in one)
 
 
-@pytest.mark.skipif(sys.platform == "win32", reason="needs POSIX limits on file sizes")
-@pytest.mark.parametrize("size", [600_000, 2_000_000])  # less than the adapter; the adapter, but not the optimizer's state
-def test_a_full_disk_is_reported_with_how_to_resume(make_config, tmp_path, size):
-    script = (
-        "import resource, sys\n"
-        "from finetune.lora.config import FinetuneConfig\n"
-        "from finetune.lora.stages import train_stage\n"
-        f"resource.setrlimit(resource.RLIMIT_FSIZE, ({size}, {size}))\n"
-        "train_stage(FinetuneConfig.model_validate_json(sys.argv[1]), 'evidence', steps=2)"
-    )
-    config = make_config(tmp_path, lora={"rank": 32})
-    command = [sys.executable, "-c", script, config.model_dump_json()]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
-    assert "evidence-checkpoints: cannot write a checkpoint" in done.stderr
-    assert "Free disk space and run the same command to resume." in done.stderr
-
-
 def test_an_adapter_without_effect_is_an_error(make_config, tmp_path):
     with pytest.raises(ModelError, match="changes no logits"):
         train_stage(make_config(tmp_path, evidence={"learning_rate": 1e-30}), "evidence", steps=1)

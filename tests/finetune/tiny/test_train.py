@@ -24,6 +24,6 @@ def test_a_resumed_training_starts_from_the_last_checkpoint_and_keeps_the_model_
     first = load_file(train(config) / "model.safetensors")
     (config.output / "README.md").write_text("a model card")
     again = load_file(train(config) / "model.safetensors")  # no steps are left
-    assert sorted(folder.name for folder in config.checkpoints.iterdir()) == ["checkpoint-2"]
+    assert sorted(path.name for path in config.checkpoints.iterdir()) == ["checkpoint-2", "training.json"]
     assert all(torch.equal(first[name], again[name]) for name in first)
     assert (config.output / "README.md").read_text() == "a model card"
