@@ -2,6 +2,7 @@
 
 import ast
 import graphlib
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -124,3 +125,15 @@ def test_importing_espresso_loads_nothing_heavy():
 def test_the_readme_has_exactly_two_set_up_commands():
     lines = [line for line in (ROOT / "README.md").read_text().splitlines() if line.startswith("pip install")]
     assert lines == ["pip install uv && uv run espresso demo", "pip install uv && uv run pytest"]
+
+
+def test_every_promise_names_a_test_that_exists():
+    rows = [line for line in (ROOT / "docs/reliability.md").read_text().splitlines() if line.startswith("| ")]
+    promises = [row for row in rows if "tests/" in row]
+    assert len(promises) > 50
+    for row in promises:
+        path = None
+        for named in re.findall(r"[\w./]*::\w+", row):
+            folder, name = named.split("::")
+            path = ROOT / folder if folder else path
+            assert re.search(rf"^(async )?def {name}\(", path.read_text(), re.MULTILINE), f"{named} does not exist"

@@ -3,16 +3,29 @@
 A group's file is imported when the group is called or listed in the help. It defines a
 `typer.Typer` named `app` and imports its dependencies inside the commands. This module alone turns
 an `EspressoError` into an error message and exit code 2.
+
+Printing does not fail after the work is done: a character that the console's encoding lacks is
+printed as an escape, and a reader that closes the pipe ends the command quietly.
 """
 
+import errno
+import gc
+import io
+import os
+import sys
+import tempfile
 import warnings
 from importlib import import_module
+from pathlib import Path
 from typing import Any
 
 import typer
 from typer.core import TyperGroup
 
 from espresso.errors import EspressoError
+
+_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO)
+"""Why a file that output is redirected to cannot be written."""
 
 GROUPS = ("demo", "ask", "eval", "judge", "finetune", "serve", "world")
 
@@ -32,6 +45,23 @@ class Groups(TyperGroup):
         command.name = cmd_name
         return command
 
+    def main(self, *args: Any, **options: Any) -> Any:
+        """Run the command line, see `typer`.
+
+        What the console cannot show is printed as escapes. A user without a home folder, as in
+        containers, gets a temporary one, because Ray and other libraries fail without.
+        """
+        try:
+            Path.home()
+        except RuntimeError:
+            home = Path(tempfile.gettempdir()) / f"espresso-{os.getuid()}"
+            home.mkdir(mode=0o700, exist_ok=True)
+            os.environ["HOME"] = str(home)
+        for stream in (sys.stdout, sys.stderr):
+            if isinstance(stream, io.TextIOWrapper):
+                stream.reconfigure(errors="backslashreplace")
+        return super().main(*args, **options)
+
     def invoke(self, ctx: Any) -> Any:
         """Run the command. Library warnings are suppressed: the commands print their own notes."""
         try:
@@ -40,6 +70,16 @@ class Groups(TyperGroup):
         except EspressoError as error:
             typer.echo(str(error), err=True)
             raise typer.Exit(2) from error
+        except OSError as error:
+            if error.errno == errno.EPIPE or not (error.filename or error.errno in _FULL):
+                raise
+            if not error.filename:
+                os.dup2(os.open(os.devnull, os.O_WRONLY), 1)  # else Python reports it again at exit
+            what = f"{error.filename}: cannot be read or written" if error.filename else "the result cannot be printed"
+            typer.echo(f"{what} ({error.strerror}). Check the path, its permissions and the free disk space.", err=True)
+            raise typer.Exit(2) from error
+        finally:
+            gc.freeze()  # at exit, the garbage collector would search the imported libraries for a second
 
 
 app = typer.Typer(cls=Groups, no_args_is_help=True, add_completion=False, pretty_exceptions_show_locals=False)
