@@ -12,6 +12,8 @@ profile's role limits the requests that its server gets at once.
 from __future__ import annotations
 
 import asyncio
+import logging
+import os
 import threading
 from collections import deque
 from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable, Iterator
@@ -22,10 +24,12 @@ from typing import TypeVar
 from agents.answer.graph import NodeStarted
 from agents.ask import answer
 from agents.session import Session, shared_session
-from espresso.errors import EspressoError
+from espresso.errors import EspressoError, QuestionError
 from espresso.options import Strategy
 from espresso.profiles import Profile
 from espresso.schema import Answer, Question
+
+logger = logging.getLogger(__name__)
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
@@ -81,6 +85,9 @@ async def aask_many(
 ) -> AsyncGenerator[Answer | EspressoError, None]:
     """Ask many questions; if one cannot be answered, its error is yielded in its place.
 
+    An unexpected exception is logged with its traceback and yielded as an EspressoError whose
+    `__cause__` it is.
+
     Close the generator (`contextlib.aclosing`) to cancel what is in progress.
 
     Args:
@@ -99,16 +106,15 @@ async def aask_many(
     captioned: dict[tuple[str, ...], asyncio.Event] = {}
 
     async def ask(question: Question) -> Answer | EspressoError:
-        earlier = captioned.get(question.visuals)
-        done = captioned[question.visuals] = earlier or asyncio.Event()
-        if earlier:
-            await earlier.wait()
+        done = asyncio.Event()
 
         def on_progress(node: NodeStarted) -> None:
             if node.role in ("selector", "reasoner"):
                 done.set()
 
         try:
+            if (earlier := captioned.setdefault(question.visuals, done)) is not done:
+                await earlier.wait()
             return await answer(
                 question,
                 used,
@@ -120,6 +126,11 @@ async def aask_many(
             )
         except EspressoError as error:
             return error
+        except Exception as error:
+            logger.exception("question %s failed", getattr(question, "id", question))
+            unexpected = EspressoError(f"{type(error).__name__}: {error}")
+            unexpected.__cause__ = error
+            return unexpected
         finally:
             done.set()
 
@@ -142,8 +153,12 @@ def ask_many(
     """Ask many questions from synchronous code or a notebook, see `aask_many`.
 
     The questions are asked in a background thread, which continues while the caller is busy.
+
+    Raises:
+        QuestionError: the iterator was made by another process, before `os.fork`: the thread does
+            not exist in this one.
     """
-    used = session or shared_session(profile)
+    used, owner = session or shared_session(profile), os.getpid()
     loop = asyncio.new_event_loop()
     thread = threading.Thread(target=loop.run_forever, daemon=True, name="ask-many")
     thread.start()
@@ -168,11 +183,14 @@ def ask_many(
     try:
         while each := asyncio.run_coroutine_threadsafe(_next(answers), loop).result():
             yield each
+            if os.getpid() != owner:
+                raise QuestionError("these questions are asked by the process that forked this one. Call ask_many again here.")
     finally:
-        asyncio.run_coroutine_threadsafe(stop(), loop).result()
-        loop.call_soon_threadsafe(loop.stop)
-        thread.join()
-        loop.close()
+        if os.getpid() == owner:
+            asyncio.run_coroutine_threadsafe(stop(), loop).result()
+            loop.call_soon_threadsafe(loop.stop)
+            thread.join()
+            loop.close()
 
 
 async def _next(answers: AsyncGenerator[Answer | EspressoError, None]) -> Answer | EspressoError | None:

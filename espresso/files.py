@@ -16,16 +16,17 @@ def write_atomic(path: Path, content: str | bytes) -> None:
 
     Args:
         path: the file to write. Its folder must exist.
-        content: text, which is encoded as UTF-8 without newline translation, or bytes.
+        content: text, which is encoded as UTF-8 without newline translation, or bytes. What is not
+            valid Unicode is written with escapes.
 
     Raises:
         OSError: the file cannot be written.
     """
-    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}-")
+    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name[:40]}-")  # file systems limit a name's length
     temporary = Path(name)
     try:
         with open(handle, "wb") as file:
-            file.write(content.encode() if isinstance(content, str) else content)
+            file.write(content.encode("utf-8", "backslashreplace") if isinstance(content, str) else content)
         temporary.chmod(0o644)
         temporary.replace(path)
     except BaseException:

@@ -6,7 +6,9 @@ The page is a single file with embedded pictures. It loads nothing from the netw
 from __future__ import annotations
 
 import os
+import tempfile
 from collections.abc import Sequence
+from contextlib import suppress
 from functools import cache
 from pathlib import Path
 
@@ -49,16 +51,37 @@ def check(path: str | Path) -> Path:
     """Return the path as a Path if a page can be written there. Call it before any expensive work.
 
     Raises:
-        DataError: the path is a folder, or its folder is missing or read-only.
+        DataError: the path is a folder or a device, its name is too long, or its folder is missing
+            or cannot be written to.
     """
     path = Path(path)
-    if path.is_dir():
+    if os.path.isdir(path):
         raise DataError(f"{path}: is a folder. Give a file name, such as {path / 'report.html'}.")
-    if not path.parent.is_dir():
+    if not os.path.isdir(path.parent):
         raise DataError(f"{path}: the folder {path.parent} does not exist. Create it or give another path.")
-    if not os.access(path.parent, os.W_OK):
-        raise DataError(f"{path}: the folder {path.parent} is not writable. Give another path.")
+    if os.path.exists(path) and not os.path.isfile(path):
+        raise DataError(f"{path}: is not a regular file, so it cannot be replaced by a page. Give another path.")
+    try:
+        with suppress(FileNotFoundError):
+            path.lstat()
+        check_folder(path.parent)
+    except OSError as error:
+        raise DataError(f"{path}: cannot be written ({error.strerror}). Give another path.") from None
     return path
+
+
+def check_folder(folder: Path) -> None:
+    """Check that files can be written to a folder, and create it if it does not exist.
+
+    Raises:
+        DataError: the folder cannot be created, or not be written to.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=folder):
+            pass
+    except OSError as error:
+        raise DataError(f"{folder}: this folder cannot be written to ({error.strerror}). Give another path.") from None
 
 
 def page(answers: Sequence[Answer], clips: Sequence[Media]) -> str:

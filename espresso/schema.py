@@ -19,6 +19,7 @@ from pydantic import (
     model_serializer,
     model_validator,
 )
+from pydantic_core import PydanticSerializationError, to_json
 
 Box = tuple[float, float, float, float]
 """xyxy in pixels of the original frame."""
@@ -28,6 +29,28 @@ class Record(BaseModel):
     """A frozen record that refuses unknown fields, so a misspelt field is an error."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
+
+    def model_dump_json(self, **options: Any) -> str:
+        r"""Return the record as JSON, see pydantic.
+
+        Text that is not valid Unicode, such as the name of a file that is not UTF-8, is written
+        with escapes ("caf\udce9.mp4"): JSON cannot hold it, and the record must not be lost.
+        """
+        try:
+            return super().model_dump_json(**options)
+        except PydanticSerializationError:
+            indent = options.pop("indent", None)
+            values = _valid_text(self.model_dump(mode="json", **options))
+            return to_json(values, indent=indent, inf_nan_mode="null").decode()
+
+
+def _valid_text(value: Any) -> Any:
+    """Return a JSON value with escapes in its texts for what is not valid Unicode."""
+    if isinstance(value, str):
+        return value.encode("utf-8", "backslashreplace").decode()
+    if isinstance(value, dict):
+        return {_valid_text(key): _valid_text(inner) for key, inner in value.items()}
+    return [_valid_text(inner) for inner in value] if isinstance(value, list) else value
 
 
 class Task(StrEnum):

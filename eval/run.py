@@ -76,7 +76,7 @@ class RunSummary(Record):
     """Rows that could not be read, each with its place and the reason."""
 
     missing: tuple[str, ...] = ()
-    """Videos that were not found; their questions were left out."""
+    """Videos that were not found, or are several files; their questions were left out."""
 
     notes: tuple[str, ...] = ()
     """Assumptions made while the questions were read, one sentence each."""
@@ -178,9 +178,15 @@ async def _run_samples(
     """Let an executor run the samples that are not logged yet, and log them.
 
     Returns all samples in the order of the questions, so that sums come out the same to the last
-    digit. Raises EspressoError if none can be logged, or none answered.
+    digit. Raises DataError if the log holds others, and EspressoError if none can be logged,
+    or none answered.
     """
     samples = list(folder.entries)
+    positions = {question.id: position for position, question in enumerate(questions)}
+    if other := next((sample.id for sample in samples if sample.id not in positions), None):
+        raise DataError(
+            f"{folder.path}/samples.jsonl: holds an answer to {other!r}, which is not a question of this run. Remove the line."
+        )
     logged = {sample.id for sample in samples}
     remaining = [question for question in questions if question.id not in logged]
     progress = RunProgress("answering", len(samples), len(questions), right=sum(sample.scores.correct for sample in samples))
@@ -208,7 +214,6 @@ async def _run_samples(
     except ServerDownError as error:
         kept = f"{progress.done} of {progress.total} answers are kept"
         raise ServerDownError(f"{error} {kept}; run the same command again to resume.") from None
-    positions = {question.id: position for position, question in enumerate(questions)}
     return sorted(samples, key=lambda sample: positions[sample.id])
 
 

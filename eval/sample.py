@@ -7,7 +7,8 @@ import traceback
 
 from agents.session import Session
 from espresso.errors import EspressoError, ServerDownError
-from espresso.schema import Answer, Question, Record
+from espresso.schema import Answer, Question
+from eval.log.jsonl import LogEntry
 from eval.protocols import apply_protocol, option_order
 from eval.scorers import Scores
 from eval.task import EvalTask
@@ -15,10 +16,8 @@ from eval.task import EvalTask
 logger = logging.getLogger(__name__)
 
 
-class Sample(Record):
-    """One line of `samples.jsonl`: a question and its answer, scored."""
-
-    id: str
+class Sample(LogEntry):
+    """One line of `samples.jsonl`: a question and its answer, scored; `id` is the question's."""
 
     question: Question
     """The question with reference and ground truth, its options in their original order."""

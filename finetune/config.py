@@ -42,7 +42,7 @@ def read_config(path: Path, kind: type[Config], **overrides: object) -> Config:
         values = yaml.safe_load(path.read_text(encoding="utf-8-sig"))
     except FileNotFoundError:
         raise DataError(f"{path}: no such config file. The shipped ones are in finetune/configs.") from None
-    except (yaml.YAMLError, OSError, UnicodeDecodeError) as error:
+    except (yaml.YAMLError, OSError, UnicodeDecodeError, RecursionError) as error:
         raise DataError(f"{path}: not a readable YAML file ({' '.join(str(error).split())}).") from None
     if not isinstance(values, dict):
         raise DataError(f"{path}: not a config file (no `key: value` pairs). Compare it with those in finetune/configs.")

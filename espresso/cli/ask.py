@@ -30,36 +30,50 @@ def ask(
     report: Path | None = typer.Option(None, help="Write one self-contained HTML page about the answer."),
 ) -> None:
     """Ask a question about images and videos."""
-    from rich.console import Console
-
     from agents.ask import ask as ask_question
     from agents.session import Session
     from espresso import media
     from espresso import report as reports
     from espresso.cli import show
-    from espresso.errors import QuestionError
+    from espresso.errors import EspressoError, QuestionError
+    from espresso.media.fetch import is_url, public
 
     *paths, text = inputs
-    if not paths or os.path.exists(text):
-        raise QuestionError(f"{text}: expected the question here. Give the images and videos first, then the question.")
+    if not paths or os.path.exists(text) or is_url(text):
+        shown = public(text) if is_url(text) else text
+        raise QuestionError(f"{shown}: expected the question here. Give the images and videos first, then the question.")
     if report:
         reports.check(report)
     with show.waiting("asking") as on_progress, Session(profile, cache=cache) as session:
         visuals = [media.open(path, allow_urls=allow_urls) for path in paths]
         answer = ask_question(
             visuals,
-            text,
-            options=option or None,
+            _as_text(text),
+            options=[_as_text(each) for each in option] or None,
             session=session,
             strategy=strategy,
             frames=frames,
             allow_out_of_domain=allow_out_of_domain,
             on_progress=on_progress,
         )
-        if report:
-            reports.write(report, [answer], visuals)
+        failure = None
+        try:
+            if report:
+                reports.write(report, [answer], visuals)
+        except EspressoError as error:  # after the answer, which is paid for
+            failure = error
     show.notes([answer])
     if as_json:
-        typer.echo(answer.model_dump_json(indent=2))
+        show.print_json(answer.model_dump_json(indent=2))
     else:
-        Console().print(show.answered(answer))
+        show.console().print(show.answered(answer))
+    if failure:
+        raise failure
+
+
+def _as_text(argument: str) -> str:
+    """Return an argument as text: it is UTF-8 even if the locale says otherwise."""
+    try:
+        return os.fsencode(argument).decode()
+    except UnicodeError:
+        return argument

@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING
 import typer
 
 if TYPE_CHECKING:
+    from rich.text import Text
+
     from espresso.schema import Answer, Question
 
 app = typer.Typer(add_completion=False)
@@ -22,7 +24,7 @@ def demo(
     as_json: bool = typer.Option(False, "--json", help="Print the answers as one JSON document."),
 ) -> None:
     """Render a clip, ask three questions about it, and write a report to ./espresso-demo."""
-    from rich.console import Console
+    from rich.text import Text
 
     from agents.ask import ask
     from agents.session import Session
@@ -41,22 +43,25 @@ def demo(
         report.write(folder / "espresso-demo.html", answers, [clip])
     show.notes(answers)
     if as_json:
-        typer.echo("[" + ",\n".join(answer.model_dump_json(indent=2) for answer in answers) + "]")
+        show.print_json("[" + ",\n".join(answer.model_dump_json(indent=2) for answer in answers) + "]")
         return
-    console = Console()
-    console.print(f"[bold]Captions[/bold] [dim](seed {seed})[/dim]")
+    console = show.console()
+    console.print(Text.assemble(("Captions", "bold"), (f" (seed {seed})", "dim")))
     console.print(show.captions(answers[0].captions))
     for question, answer in zip(questions, answers, strict=True):
         console.print(show.answered(answer))
         console.print(_score(question, answer))
-    console.print(f"The clip and the report are in [bold]{folder}[/bold]: open {folder / 'espresso-demo.html'}", soft_wrap=True)
+    place = Text.assemble("The clip and the report are in ", (str(folder), "bold"), f": open {folder / 'espresso-demo.html'}")
+    console.print(place, soft_wrap=True)
 
 
-def _score(question: Question, answer: Answer) -> str:
+def _score(question: Question, answer: Answer) -> Text:
     """Say whether the answer is correct. The reference was not used before."""
+    from rich.text import Text
+
     if answer.text == question.answer:
-        return "  [green]correct[/green]\n"
-    return f"  [red]wrong[/red], the correct answer is: {question.answer}\n"
+        return Text.assemble("  ", ("correct", "green"), "\n")
+    return Text.assemble("  ", ("wrong", "red"), f", the correct answer is: {question.answer}\n")
 
 
 def _new_folder() -> Path:

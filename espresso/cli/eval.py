@@ -20,7 +20,10 @@ if TYPE_CHECKING:
 
 app = typer.Typer(no_args_is_help=True, help="Run benchmarks and report on runs.")
 
-_DATA = typer.Option(None, help="The dataset's file of questions, as its authors publish it.")
+_DATA = typer.Option(
+    None,
+    help="The dataset's file of questions, as its authors publish it: JSON, JSON lines, CSV, TSV or Parquet, gzipped or not.",
+)
 _VIDEOS = typer.Option(None, help="The folder with its videos, at any depth. Default: the folder of --data.")
 
 
@@ -67,8 +70,6 @@ def run(
     as_json: bool = typer.Option(False, "--json", help="Print one JSON document."),
 ) -> None:
     """Run a benchmark and print accuracy by task, core frame and evidence quality, and cost."""
-    from rich.console import Console
-
     from espresso.cli import show
     from eval.report.table import paper_row
     from eval.run import run as run_benchmark
@@ -93,9 +94,9 @@ def run(
             on_progress=on_progress,
         )
     if as_json:
-        typer.echo(summary.model_dump_json(indent=2))
+        show.print_json(summary.model_dump_json(indent=2))
         return
-    console = Console()
+    console = show.console()
     console.print(_task_table(summary))
     console.print(_metrics_table(summary))
     if row := paper_row(summary.metrics, summary.tasks):
@@ -103,8 +104,8 @@ def run(
         typer.echo("         " + "".join(f"{cell:>8}" for cell in row.values()))
     _print_left_out(console, summary.bad, summary.missing)
     for note in summary.notes:
-        console.print(f"note: {note}", soft_wrap=True, highlight=False, markup=False)
-    console.print(f"{summary.folder}/samples.jsonl", soft_wrap=True, highlight=False)
+        console.print(f"note: {note}", soft_wrap=True)
+    console.print(f"{summary.folder}/samples.jsonl", soft_wrap=True)
 
 
 @app.command()
@@ -121,8 +122,7 @@ def export(
     """Export a dataset as records (questions.jsonl) and as a task of lmms-eval."""
     import json
 
-    from rich.console import Console
-
+    from espresso.cli import show
     from eval.lmms_eval.export import export_dataset
 
     exported = export_dataset(dataset, out, split=split, limit=limit, files=_files(data, videos))
@@ -130,7 +130,7 @@ def export(
         typer.echo(json.dumps({"folder": str(out), "questions": exported.questions, "documents": exported.documents}))
     else:
         typer.echo(f"{out}: {exported.questions} questions, {exported.documents} of them in the task espresso_{dataset}")
-        _print_left_out(Console(), exported.bad, exported.missing)
+        _print_left_out(show.console(), exported.bad, exported.missing)
 
 
 @app.command()
@@ -156,8 +156,11 @@ def study(
             bench, names=profile, split=split, limit=limit, counts=count, out=out, files=_files(data, videos),
             on_progress=on_progress,
         )  # fmt: skip
-    typer.echo((out / "study.json").read_text().rstrip() if as_json else markdown(found))
-    typer.echo(f"{out}/study.md, study.json, study.png", err=True)
+    if as_json:
+        show.print_json((out / "study.json").read_text(encoding="utf-8").rstrip())
+    else:
+        typer.echo(markdown(found))
+    show.console(stderr=True).print(f"{out}/study.md, study.json, study.png", soft_wrap=True)
 
 
 @app.command()
@@ -168,18 +171,16 @@ def report(
     html: Path | None = typer.Option(None, help="Also write one self-contained HTML page with every sample."),
 ) -> None:
     """Compare runs: accuracy by task, cost, paired differences with intervals, and choice bias."""
-    import json
-
-    from rich.console import Console
     from rich.table import Table
 
+    from espresso.cli import show
     from eval.report.table import compare, markdown, table_rows
 
     compared = compare(runs)
     if html:
         _write_page(html, runs)
     if as_json:
-        typer.echo(json.dumps([run.model_dump(mode="json") for run in compared], indent=2))
+        show.print_json("[" + ",\n".join(run.model_dump_json(indent=2) for run in compared) + "]")
         return
     if as_markdown:
         typer.echo(markdown(compared))
@@ -189,13 +190,11 @@ def report(
         column.justify = "right"
     for name, cells in table_rows(compared):
         table.add_row(name, *cells)
-    Console().print(table)
+    show.console().print(table)
 
 
 def _write_page(path: Path, runs: list[Path]) -> None:
     """Write the HTML page; name on standard error what is missing from it."""
-    from rich.console import Console
-
     from espresso.cli import show
     from eval.judge.results import read_verdicts
     from eval.report import html as page
@@ -208,14 +207,14 @@ def _write_page(path: Path, runs: list[Path]) -> None:
         )
     if gone:
         note = f"{path} has no pictures of {len(gone)} videos that were moved or changed; the first: {gone[0]}"
-        Console(stderr=True).print(note, soft_wrap=True, highlight=False)
+        show.console(stderr=True).print(note, soft_wrap=True)
 
 
 def _print_left_out(console: Console, bad: Sequence[object], missing: Sequence[str]) -> None:
     """Print the number of bad rows and missing videos, and the first of each."""
     for what, items in (("rows that cannot be read", bad), ("missing videos", missing)):
         if items:
-            console.print(f"left out: {len(items)} {what}; the first: {items[0]}", soft_wrap=True, highlight=False)
+            console.print(f"left out: {len(items)} {what}; the first: {items[0]}", soft_wrap=True)
 
 
 def _files(data: Path | None, videos: Path | None) -> DatasetFiles | None:

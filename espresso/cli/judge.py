@@ -53,8 +53,6 @@ def run(
     as_json: bool = typer.Option(False, "--json", help="Print one JSON document."),
 ) -> None:
     """Judge the answers of a run by the criteria of VideoEspresso's Table 2."""
-    from rich.console import Console
-
     from espresso.cli import show
     from eval.judge.run import judge_run
 
@@ -73,12 +71,12 @@ def run(
             on_progress=on_progress,
         )
     if as_json:
-        typer.echo(summary.model_dump_json(indent=2))
+        show.print_json(summary.model_dump_json(indent=2))
         return
-    console = Console()
+    console = show.console()
     console.print(_score_table(summary))
     for line in _notes(summary):
-        console.print(line, soft_wrap=True, highlight=False, markup=False)
+        console.print(line, soft_wrap=True)
 
 
 def _progress_text(progress: RunProgress) -> str:
@@ -87,9 +85,11 @@ def _progress_text(progress: RunProgress) -> str:
 
 def _print_estimate(estimate: Estimate) -> None:
     """Print the estimated cost on standard error, before the first answer is judged."""
+    from espresso.cli import show
+
     tokens = f"about {estimate.tokens.input:,} input and {estimate.tokens.output:,} output tokens"
     cost = "the profile gives no prices" if estimate.dollars is None else f"about ${estimate.dollars:.2f}"
-    typer.echo(f"{estimate.answers} answers to judge: {tokens}; {cost}", err=True)
+    show.console(stderr=True).print(f"{estimate.answers} answers to judge: {tokens}; {cost}", soft_wrap=True)
 
 
 def _score_table(summary: JudgeSummary) -> Table:
@@ -103,7 +103,7 @@ def _score_table(summary: JudgeSummary) -> Table:
     for head in HEADS.values():
         table.add_column(head, justify="right")
     table.add_row("0 to 100", *(f"{scores.mean:.2f}" for scores in criteria), style="bold")
-    table.add_row("95 % interval", *(f"{scores.low:.1f}–{scores.high:.1f}" for scores in criteria))
+    table.add_row("95 % interval", *(f"{scores.low:.1f}-{scores.high:.1f}" for scores in criteria))
     table.add_row("1 to 10", *(f"{scores.raw:.2f}" for scores in criteria))
     table.add_row("agreement", *("" if alpha is None else f"{alpha:.2f}" for alpha in agreement))
     return table
@@ -141,12 +141,12 @@ def audit(
     as_json: bool = typer.Option(False, "--json", help="Print one JSON document."),
 ) -> None:
     """Measure how reliable a judge is, on answers of known quality."""
-    from rich.console import Console
-
+    from espresso import report
     from espresso.cli import show
     from eval.judge_audit.audit import audit as audit_judge
     from eval.judge_audit.report import tables, write_report
 
+    report.check_folder(out or Path("audits"))
     with show.progress(lambda progress: "") as on_progress:
         result = audit_judge(
             profile=profile,
@@ -160,13 +160,13 @@ def audit(
     folder = out or Path("audits") / result.judge.replace("/", "-")
     write_report(result, folder)
     if as_json:
-        typer.echo(result.model_dump_json(indent=2))
+        show.print_json(result.model_dump_json(indent=2))
         return
-    console = Console()
+    console = show.console()
     console.print(f"{result.judge}: {result.answers} answers to {result.questions} questions, {result.unscored} unscored")
     for each in tables(result):
         console.print(_rich_table(each))
-    console.print(f"{folder}/audit.html", soft_wrap=True, highlight=False)
+    console.print(f"{folder}/audit.html", soft_wrap=True)
 
 
 def _rich_table(content: AuditTable) -> Table:

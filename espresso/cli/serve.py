@@ -23,9 +23,8 @@ def models(
     import signal
     from time import perf_counter
 
-    from rich.console import Console
-
     from espresso import profiles
+    from espresso.cli import show
     from espresso.models.vllm import launch
 
     loaded = profiles.load(profile)
@@ -38,7 +37,7 @@ def models(
     # A script's background job ignores SIGINT; a kill -INT stops the servers there too.
     stops = (signal.SIGINT, signal.SIGTERM)
     handlers = {number: signal.signal(number, signal.default_int_handler) for number in stops}
-    console, start = Console(stderr=True), perf_counter()
+    console, start = show.console(stderr=True), perf_counter()
     try:
         with console.status("starting") as status, launch.running(servers, status.update) as watch:
             status.stop()

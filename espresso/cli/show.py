@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import json
+import re
 import sys
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, redirect_stdout
-from typing import TYPE_CHECKING, Any
+from contextlib import contextmanager, redirect_stdout, suppress
+from typing import IO, TYPE_CHECKING, Any, cast
 
+import typer
 from rich.console import Console, Group, RenderableType
 from rich.padding import Padding
 from rich.table import Table
@@ -23,10 +26,40 @@ SPEED_PERIOD_S = 120
 """Results come in batches; the speed is estimated over several of them."""
 
 
+class _Stderr:
+    """Standard error; what cannot be written to it is lost, and the command continues."""
+
+    def write(self, text: str) -> None:
+        with suppress(OSError):
+            sys.stderr.write(text)
+
+    def flush(self) -> None:
+        with suppress(OSError):
+            sys.stderr.flush()
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(sys.stderr, name)
+
+
+def console(*, stderr: bool = False) -> Console:
+    """Return a console that prints text as it is: names of files can look like markup."""
+    file = cast(IO[str], _Stderr()) if stderr and sys.stderr else None
+    return Console(file=file, stderr=stderr, markup=False, highlight=False, emoji=False)
+
+
+def print_json(document: str) -> None:
+    """Print a JSON document; in escapes if the console's encoding lacks one of its characters."""
+    try:
+        document.encode(getattr(sys.stdout, "encoding", None) or "utf-8")
+    except UnicodeEncodeError:
+        document = re.sub(r"[^\x00-\x7f]", lambda found: json.dumps(found[0])[1:-1], document)
+    typer.echo(document)
+
+
 @contextmanager
 def waiting(text: str) -> Iterator[Callable[[NodeStarted], None]]:
     """Show a spinner on standard error, if that is a terminal; the callback updates its text."""
-    with Console(stderr=True).status(Text(text)) as status:
+    with console(stderr=True).status(Text(text)) as status:
         yield lambda node: status.update(Text(f"{text}: {node.text}"))
 
 
@@ -43,14 +76,14 @@ def progress(details: Callable[[RunProgress], str]) -> Iterator[Callable[[RunPro
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
     columns = (
-        TextColumn("{task.description}"),
+        TextColumn("{task.description}", markup=False),
         BarColumn(),
         MofNCompleteColumn(),
-        TextColumn("{task.fields[details]}"),
+        TextColumn("{task.fields[details]}", markup=False),
         TimeElapsedColumn(),
         TimeRemainingColumn(),
     )
-    bars = Progress(*columns, console=Console(stderr=True), speed_estimate_period=SPEED_PERIOD_S)
+    bars = Progress(*columns, console=console(stderr=True), speed_estimate_period=SPEED_PERIOD_S)
     with redirect_stdout(sys.stderr), bars:
         bar_of: dict[str, Any] = {}
 
@@ -67,9 +100,9 @@ def progress(details: Callable[[RunProgress], str]) -> Iterator[Callable[[RunPro
 
 def notes(answers: Sequence[Answer]) -> None:
     """Print what did not go as planned to standard error, each note once."""
-    console = Console(stderr=True, soft_wrap=True)
+    stderr = console(stderr=True)
     for note in dict.fromkeys(step.note for answer in answers for step in answer.trace if step.note):
-        console.print(Text(f"note: {note}", style="yellow"))
+        stderr.print(Text(f"note: {note}", style="yellow"), soft_wrap=True)
 
 
 def answered(answer: Answer) -> RenderableType:
@@ -103,10 +136,11 @@ def captions(shown: Sequence[Caption]) -> RenderableType:
 
 def _options(answer: Answer) -> RenderableType:
     table = _grid()
+    block = "█" if Console().encoding.startswith("utf") else "#"
     for position, option in enumerate(answer.question.options or ()):
         name = letter(position)
         share = answer.options_probability.get(name)
-        bar = "" if share is None else "█" * round(share * BAR_WIDTH)
+        bar = "" if share is None else block * round(share * BAR_WIDTH)
         style = "bold green" if name == answer.choice else ""
         table.add_row(
             Text(name, style),

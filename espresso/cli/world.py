@@ -25,13 +25,13 @@ def make(
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON document.")] = False,
 ) -> None:
     """Render clips, and write questions.jsonl with the ground truth next to them."""
-    from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
+    from espresso.cli import show
     from espresso.world import make
 
     columns = (TextColumn("rendering clips"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    with Progress(*columns, console=Console(stderr=True)) as progress:
+    with Progress(*columns, console=show.console(stderr=True)) as progress:
         bar = progress.add_task("clips", total=None)
         questions = make(
             split, count, out, size=size, on_clip=lambda done, total: progress.update(bar, completed=done, total=total)

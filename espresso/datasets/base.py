@@ -7,13 +7,14 @@ as in the row. Loading questions and examples, and reporting bad rows, is the sa
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Protocol
 
 from espresso.datasets.boxes import grounded
 from espresso.datasets.frames import FrameReference, VideoFrame, frame_size, uniform_frames
-from espresso.datasets.rows import BadRow, RawRow, VideoFolder, read_rows, reason
+from espresso.datasets.rows import BadRow, RawRow, read_rows, reason
+from espresso.datasets.videos import VideoFolder
 from espresso.errors import DataError, MediaError
 from espresso.schema import Question
 
@@ -45,7 +46,10 @@ class LoadedQuestions:
     """Rows that could not be read."""
 
     missing: tuple[str, ...] = ()
-    """Visuals that were not found, as named in the rows. Their questions are left out."""
+    """Visuals that were not found, as named in the rows. Their questions are left out.
+
+    If several files have the name, so that none can be chosen, they are listed after it.
+    """
 
     notes: tuple[str, ...] = ()
     """Assumptions made while reading, one sentence each."""
@@ -69,6 +73,9 @@ class Example:
 
     options: tuple[str, ...] = ()
     """Empty for an open question. For measurements only: no training prompt shows them."""
+
+    where: str = ""
+    """File name and row number, as in `BadRow`; empty if the example is generated."""
 
 
 @dataclass(frozen=True)
@@ -128,8 +135,12 @@ class FileDataset:
     read: Callable[[RawRow], Question]
     """Converts a row to a question. Visuals are named as in the row.
 
-    A KeyError means a missing field; a ValueError means an invalid value.
+    A KeyError means a missing field; a ValueError means an invalid value, or one that is missing
+    (`espresso.datasets.fields`).
     """
+
+    read_file: Callable[[Path, list[BadRow]], Iterator[tuple[str, RawRow]]] = read_rows
+    """Reads the rows of the file, see `espresso.datasets.rows.read_rows`."""
 
     splits: tuple[str, ...] = ("test",)
 
@@ -145,7 +156,7 @@ class FileDataset:
         questions, bad, missing = list[Question](), list[BadRow](), dict[str, None]()
         for _, question in self.read_questions(files.data, bad):
             paths = {visual: videos.find(visual) for visual in question.visuals}
-            absent = [visual for visual, path in paths.items() if path is None]
+            absent = [videos.absent(visual) for visual, path in paths.items() if path is None]
             missing |= dict.fromkeys(absent)
             if not absent:
                 located = tuple(str(paths[visual]) for visual in question.visuals)
@@ -175,7 +186,8 @@ class FileDataset:
         examples, bad = list[Example](), list[BadRow]()
         for where, question in self.read_questions(files.data, bad):
             try:
-                examples.append(_example(question, [videos.get(visual) for visual in question.visuals], uniform, evidence))
+                sources = [videos.get(visual) for visual in question.visuals]
+                examples.append(replace(_example(question, sources, uniform, evidence), where=where))
             except (ValueError, MediaError) as error:
                 bad.append(BadRow(where, reason(error)))
             if len(examples) == limit:
@@ -195,17 +207,20 @@ class FileDataset:
         Raises:
             DataError: the file cannot be read.
         """
-        seen = dict[str, str]()
-        for where, row in read_rows(path, bad):
+        seen = dict[str, tuple[str, Question]]()
+        for where, row in self.read_file(path, bad):
             try:
                 question = self.read(row)
             except (KeyError, ValueError, TypeError, AttributeError, IndexError) as error:
                 bad.append(BadRow(where, reason(error)))
                 continue
             if question.id in seen:
-                bad.append(BadRow(where, f"the same question as in {seen[question.id]}"))
+                earlier, first = seen[question.id]
+                same = f"the same question as in {earlier}"
+                other = f"the id {question.id!r} is that of another question in {earlier}"
+                bad.append(BadRow(where, same if question == first else other))
                 continue
-            seen[question.id] = where
+            seen[question.id] = where, question
             yield where, question
 
 

@@ -21,6 +21,7 @@ from collections import Counter, defaultdict
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from espresso.datasets.fields import is_missing, optional_text, text, texts
 from espresso.datasets.frames import open_shared
 from espresso.datasets.rows import RawRow
 from espresso.errors import MediaError
@@ -44,8 +45,11 @@ _CLIP_OF_SPAN = re.compile(r"#(\d+)-(\d+)-(\d+)_\d+-\d+-\d+")
 
 def source_of(row: RawRow) -> str:
     """Return the part of the dataset that a row belongs to: the first folder below `all_video`."""
-    names = row.get("video_path") or next(iter(_names(row)), "")
-    folders = [part for part in Path(str(names)).parent.parts if part != "all_video"]
+    try:
+        name = optional_text(row, "video_path") or next(iter(_names(row)), "")
+    except ValueError:  # the row is reported when it is read
+        name = ""
+    folders = [part for part in Path(name).parent.parts if part != "all_video"]
     return folders[0] if folders else "files without a folder"
 
 
@@ -90,7 +94,7 @@ class FrameNames:
             names = _names(row)
             if not names:
                 raise ValueError(f"no core frames (none of the fields {', '.join(FIELDS)})")
-            found = [(name, *self._time(name, row.get("video_path"), clip)) for name in names]
+            found = [(name, *self._time(name, optional_text(row, "video_path"), clip)) for name in names]
         except (ValueError, MediaError):
             source.unresolved += 1
             raise
@@ -105,7 +109,7 @@ class FrameNames:
         """One sentence for each source: how names were read, and how many rows were not."""
         return tuple(f"{name}: {_describe(source)}" for name, source in sorted(self._sources.items()))
 
-    def _time(self, name: str, clip_name: object, clip: Path | None) -> tuple[float, str]:
+    def _time(self, name: str, clip_name: str, clip: Path | None) -> tuple[float, str]:
         """Return the seconds of a name in the clip, and what was assumed."""
         stem = Path(name).stem
         if clock := _CLOCK.search(stem):
@@ -122,11 +126,11 @@ class FrameNames:
             raise ValueError(f"{name}: the number needs the video, which is missing; or set `rate`")
         return int(stem) / self._rate, f"positions at {self._rate:g} frames per second, because the video is missing"
 
-    def _clip_time(self, name: str, time: float, clip_name: object, clip: Path | None) -> tuple[float, str]:
+    def _clip_time(self, name: str, time: float, clip_name: str, clip: Path | None) -> tuple[float, str]:
         """Return the seconds in the clip of a time in its film, and what was assumed."""
         if not clip_name:
             return time, "times from the start of the film, because the rows name no clip"
-        start = _start(str(clip_name), Path(name).stem)
+        start = _start(clip_name, Path(name).stem)
         if start is None:
             raise ValueError(f"{name}: the time counts from the start of the film, and the name of {clip_name} has no start")
         end = open_shared(str(clip)).end if clip else float("inf")
@@ -137,9 +141,14 @@ class FrameNames:
 
 
 def _names(row: RawRow) -> list[str]:
-    """Return the file names of a row's core frames; empty if it has none."""
-    names: str | list[object] = next((row[name] for name in FIELDS if row.get(name)), [])
-    return [names] if isinstance(names, str) else [str(name) for name in names]
+    """Return the file names of a row's core frames; empty if it has none.
+
+    Raises ValueError if one is not text.
+    """
+    field = next((name for name in FIELDS if not is_missing(row.get(name)) and row[name] != []), None)
+    if field is None:
+        return []
+    return [text(row, field)] if isinstance(row[field], str) else list(texts(row, field))
 
 
 def _start(clip: str, frame: str) -> float | None:

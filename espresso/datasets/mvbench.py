@@ -11,6 +11,7 @@ from __future__ import annotations
 from hashlib import sha256
 
 from espresso.datasets.base import FileDataset
+from espresso.datasets.fields import text, texts
 from espresso.datasets.rows import RawRow
 from espresso.schema import Question
 
@@ -18,10 +19,10 @@ from espresso.schema import Question
 def _read(row: RawRow) -> Question:
     return Question(
         id=sha256(f"{row['video']}\n{row['question']}\n{row.get('start')}".encode()).hexdigest()[:12],
-        visuals=(row["video"],),
-        text=row["question"].strip(),
-        options=tuple(str(option).strip() for option in row["candidates"]),
-        answer=str(row["answer"]).strip(),
+        visuals=(text(row, "video"),),
+        text=text(row, "question"),
+        options=texts(row, "candidates"),
+        answer=text(row, "answer"),
     )
 
 

@@ -8,21 +8,23 @@ CVPR 2021. The authors' `train.csv`, `val.csv` or `test.csv`: five options, and 
 from __future__ import annotations
 
 from espresso.datasets.base import FileDataset
-from espresso.datasets.rows import RawRow, by_index
+from espresso.datasets.fields import by_index, text
+from espresso.datasets.rows import RawRow
 from espresso.schema import Question
 
 OPTIONS = 5
 
 
 def _read(row: RawRow) -> Question:
-    options = tuple(str(row[f"a{number}"]).strip() for number in range(OPTIONS))
+    options = tuple(text(row, f"a{number}") for number in range(OPTIONS))
+    video = text(row, "video")
     return Question(
-        id=f"{row['video']}-{row['qid']}",
-        visuals=(str(row["video"]),),
-        text=str(row["question"]).strip(),
+        id=f"{video}-{text(row, 'qid')}",
+        visuals=(video,),
+        text=text(row, "question"),
         options=options,
-        task=str(row["type"]),
-        answer=by_index(options, row["answer"]),
+        task=text(row, "type"),
+        answer=by_index(options, row, "answer"),
     )
 
 

@@ -10,12 +10,25 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from espresso.datasets.base import FileDataset
-from espresso.datasets.rows import BadRow
+from espresso.datasets.fields import text, texts
+from espresso.datasets.rows import BadRow, RawRow
 from espresso.errors import DataError
 from espresso.files import write_atomic
 from espresso.schema import Question
 
-DATASET = FileDataset("records", Question.model_validate)
+
+def _read(row: RawRow) -> Question:
+    values = {**row, "id": text(row, "id")}
+    for field in ("text", "answer", "task"):
+        if field == "text" or row.get(field) is not None:
+            text(row, field)
+    for field in ("visuals", "options"):
+        if field == "visuals" or row.get(field) is not None:
+            texts(row, field)
+    return Question.model_validate(values)
+
+
+DATASET = FileDataset("records", _read)
 
 
 def read(path: Path) -> list[Question]:

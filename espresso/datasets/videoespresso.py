@@ -23,9 +23,11 @@ from pathlib import Path
 
 from espresso.datasets.base import DatasetFiles, Example, FileDataset, LoadedExamples, LoadedQuestions, examples_or_error
 from espresso.datasets.boxes import MarkedEvidence, without_marks
+from espresso.datasets.fields import by_letter, is_missing, optional_text, split_letters, text, texts
 from espresso.datasets.frame_names import FrameNames, source_of
 from espresso.datasets.frames import VideoFrame, uniform_frames
-from espresso.datasets.rows import BadRow, RawRow, by_letter, read_rows, reason, split_letters
+from espresso.datasets.rows import BadRow, RawRow, read_rows, reason
+from espresso.datasets.videos import VideoFolder
 from espresso.errors import MediaError
 from espresso.schema import Question, Span, Task, Truth
 
@@ -36,16 +38,17 @@ core frames: half the step of 1 frame per second, the lowest rate at which the a
 
 
 def _read(row: RawRow) -> Question:
-    evidence = without_marks(str(row.get("evidence") or ""))
-    options = split_letters(row["options"]) if "correct_answer" in row or "options" in row else None
-    written = str(row.get("answer") or "").strip() or None if options else None
+    evidence = without_marks(optional_text(row, "evidence"))
+    closed = not (is_missing(row.get("correct_answer")) and is_missing(row.get("options")))
+    options = split_letters(texts(row, "options")) if closed else None
+    written = optional_text(row, "answer") or None if options else None
     return Question(
         id=_question_id(row),
-        visuals=(row["video_path"],),
-        text=row["question"].strip(),
+        visuals=(text(row, "video_path"),),
+        text=text(row, "question"),
         options=tuple(options.values()) if options else None,
-        task=Task.parse(row["task"]),
-        answer=by_letter(options, row["correct_answer"]) if options else row["answer"].strip(),
+        task=Task.parse(text(row, "task")),
+        answer=by_letter(options, row, "correct_answer") if options else text(row, "answer"),
         truth=Truth(spans=(), facts=(), evidence=evidence, answer=written) if evidence or written else None,
     )
 
@@ -105,18 +108,19 @@ class VideoEspresso(FileDataset):
             DataError: the files are missing or unreadable, or contain no row to train on.
         """
         examples, bad = list[Example](), list[BadRow]()
-        rows = list(read_rows(files.data, bad))
-        marked = MarkedEvidence((source_of(row), str(row.get("evidence") or "")) for _, row in rows)
+        rows, videos = list(read_rows(files.data, bad)), VideoFolder(files.folder)
+        marked = MarkedEvidence((source_of(row), row["evidence"]) for _, row in rows if isinstance(row.get("evidence"), str))
         names = FrameNames(rate)
         for place, (where, row) in enumerate(rows):
             if len(examples) == limit:
                 break
             try:
-                question, answer, text = _texts(row, evidence)
-                frames = _uniform_frames(row, files.folder, uniform) if uniform else _core_frames(row, files.folder, names)
-                text = marked.plain(text, source_of(row), frames[0].source)
-                examples.append(Example(f"{files.data.stem}-{place}", question, frames, text, answer))
-            except (ValueError, MediaError) as error:
+                question, answer = text(row, "question"), text(row, "answer")
+                written = text(row, "evidence") if evidence else optional_text(row, "evidence")
+                frames = _uniform_frames(row, videos, uniform) if uniform else _core_frames(row, videos, names)
+                written = marked.plain(written, source_of(row), frames[0].source)
+                examples.append(Example(f"{files.data.stem}-{place}", question, frames, written, answer, where=where))
+            except (KeyError, ValueError, MediaError) as error:
                 bad.append(BadRow(where, reason(error)))
         return examples_or_error(files.data, examples, bad, [*names.notes, *marked.notes])
 
@@ -132,36 +136,19 @@ def _with_spans(question: Question, times: list[float]) -> Question:
     return question.model_copy(update={"truth": truth.model_copy(update={"spans": spans})})
 
 
-def _texts(row: RawRow, evidence: bool) -> tuple[str, str, str]:
-    """Return question, answer and evidence. Raises ValueError if one is empty that is required."""
-    question, answer, text = (str(row.get(name) or "").strip() for name in ("question", "answer", "evidence"))
-    required = {"question": question, "answer": answer} | ({"evidence": text} if evidence else {})
-    if absent := next((name for name, value in required.items() if not value), None):
-        raise ValueError(f"no {absent}")
-    return question, answer, text
-
-
-def _video(row: RawRow, root: Path) -> Path | None:
-    """Return the path of the row's video; None if the row names none."""
-    return root / str(row["video_path"]) if row.get("video_path") else None
-
-
-def _uniform_frames(row: RawRow, root: Path, count: int) -> tuple[VideoFrame, ...]:
+def _uniform_frames(row: RawRow, videos: VideoFolder, count: int) -> tuple[VideoFrame, ...]:
     """Return evenly spaced frames of the row's video."""
-    video = _video(row, root)
-    if video is None or not video.is_file():
-        raise ValueError(f"{video} is missing" if video else "no video_path")
-    return uniform_frames([str(video)], count)
+    return uniform_frames([videos.get(text(row, "video_path"))], count)
 
 
-def _core_frames(row: RawRow, root: Path, names: FrameNames) -> tuple[VideoFrame, ...]:
+def _core_frames(row: RawRow, videos: VideoFolder, names: FrameNames) -> tuple[VideoFrame, ...]:
     """Return the core frames: image files if they exist, else frames of the video."""
-    video = _video(row, root)
-    clip = video if video and video.is_file() else None
+    video = optional_text(row, "video_path")
+    clip = videos.find(video) if video else None
     frames = list[VideoFrame]()
     for name, time in names.resolve(row, clip):
-        image = root / name
+        image = videos.path / name
         if not image.is_file() and clip is None:
-            raise ValueError(f"{image} is missing" + (f", and so is {video}" if video else ""))
+            raise ValueError(f"{image} is missing" + (f", and so is {videos.path / videos.absent(video)}" if video else ""))
         frames.append(VideoFrame(str(image if image.is_file() else clip), time))
     return tuple(frames)

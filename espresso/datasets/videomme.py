@@ -8,19 +8,20 @@ start with their letters; a video file is named by `videoID`.
 from __future__ import annotations
 
 from espresso.datasets.base import FileDataset
-from espresso.datasets.rows import RawRow, by_letter, split_letters
+from espresso.datasets.fields import by_letter, split_letters, text, texts
+from espresso.datasets.rows import RawRow
 from espresso.schema import Question
 
 
 def _read(row: RawRow) -> Question:
-    options = split_letters(row["options"])
+    options = split_letters(texts(row, "options"))
     return Question(
-        id=row["question_id"],
-        visuals=(row["videoID"],),
-        text=row["question"].strip(),
+        id=text(row, "question_id"),
+        visuals=(text(row, "videoID"),),
+        text=text(row, "question"),
         options=tuple(options.values()),
-        task=row["task_type"],
-        answer=by_letter(options, row["answer"]),
+        task=text(row, "task_type"),
+        answer=by_letter(options, row, "answer"),
     )
 
 

@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import json
 import re
-import sys
 from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass
 from functools import cache, lru_cache
@@ -21,7 +20,7 @@ from pathlib import Path
 from typing import Any, cast
 
 import numpy as np
-from filelock import FileLock, Timeout
+from filelock import FileLock
 from PIL import Image
 
 from espresso import world
@@ -113,26 +112,17 @@ def questions(split: str, limit: int | None, on_clip: Callable[[int, int], None]
         on_clip: called with (clips done, all clips) while clips are rendered.
 
     Raises:
-        DataError: the clips cannot be written, or a parent process is rendering them.
+        DataError: the clips cannot be written.
     """
     count = limit or ALL
     folder = default_folder() / "world" / _version() / split
     file = folder / "questions.jsonl"
     try:
         folder.parent.mkdir(parents=True, exist_ok=True)
-        # A script without `if __name__ == "__main__"` runs again in the rendering processes, which
-        # must not wait for the lock. There `__mp_main__` is a module of that name; elsewhere it is
-        # another name of `__main__`.
-        imported_again = getattr(sys.modules.get("__mp_main__"), "__name__", "") == "__mp_main__"
-        with FileLock(folder.with_suffix(".lock"), timeout=0 if imported_again else -1):
+        with FileLock(folder.with_suffix(".lock")):
             loaded = records.read(file) if file.is_file() else []
             if len(loaded) < count:
                 loaded = world.make(cast(Split, split), count, folder, on_clip=on_clip)
-    except Timeout:
-        raise DataError(
-            f"{folder}: its clips are being rendered by the process that started this one. In a script, call this under "
-            '`if __name__ == "__main__":`.'
-        ) from None
     except OSError as error:
         raise DataError(
             f"{folder}: clips cannot be written ({error.strerror}). Set ESPRESSO_CACHE to a writable folder."
@@ -182,7 +172,7 @@ def true_facts(question: Question, answer: Answer) -> list[bool]:
 def _acts(visual: str) -> list[dict[str, Any]]:
     """Read the acts of a clip from the JSON file next to it."""
     try:
-        acts: list[dict[str, Any]] = json.loads(Path(visual).with_suffix(".json").read_text())["acts"]
+        acts: list[dict[str, Any]] = json.loads(Path(visual).with_suffix(".json").read_bytes())["acts"]
     except (OSError, ValueError, TypeError, KeyError):
         raise DataError(f"{visual}: no ground truth; the file is not a clip of espresso's world.") from None
     return acts

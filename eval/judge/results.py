@@ -12,7 +12,7 @@ from pydantic import model_serializer
 from agents.judge import CRITERIA, JudgeResult
 from espresso.schema import Record, Verdict
 from eval.judge.budget import Prices, TokenUsage
-from eval.log.jsonl import read_header, read_lines
+from eval.log.jsonl import LogEntry, read_header, read_lines
 from eval.sample import Sample
 from eval.stats import krippendorff_alpha, mean_interval
 
@@ -48,11 +48,8 @@ class JudgeConfig(Record):
     """Hash of the run's configuration."""
 
 
-class VerdictRow(JudgeResult):
-    """One line of `verdicts.jsonl`: the result for one answer."""
-
-    id: str
-    """The sample's id."""
+class VerdictRow(JudgeResult, LogEntry):
+    """One line of `verdicts.jsonl`: the result for one answer; `id` is the sample's."""
 
 
 class CriterionScores(Record):

@@ -7,6 +7,7 @@ are in the run's folder, or in a folder of their own for a second judge.
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Sequence
 from contextlib import aclosing, nullcontext
 from dataclasses import dataclass
@@ -30,6 +31,8 @@ from eval.log.jsonl import JsonlLog
 from eval.log.run_folder import RunConfig, read_run, read_samples
 from eval.run import RunProgress
 from eval.sample import Sample
+
+logger = logging.getLogger(__name__)
 
 REPLY_TOKENS = 300
 """Typical length of a reply in tokens, for the estimate; its maximum is `MAX_TOKENS`."""
@@ -168,6 +171,8 @@ async def _judge_all(
 ) -> list[VerdictRow]:
     """Judge samples concurrently and write each verdict at once; return the new rows.
 
+    An unexpected exception is logged, and its answer is unscored.
+
     Raises ServerDownError, BudgetExceededError, and EspressoError if not a single answer could be
     scored.
     """
@@ -178,7 +183,13 @@ async def _judge_all(
         return RunProgress("judging", total - len(samples) + len(rows), total, errors=errors)
 
     async def judge_one(sample: Sample) -> None:
-        row = await work.judge_sample(sample)
+        try:
+            row = await work.judge_sample(sample)
+        except EspressoError:
+            raise
+        except Exception as error:
+            logger.exception("judging %s failed", sample.id)
+            row = VerdictRow(id=sample.id, verdict=None, faults=(f"{type(error).__name__}: {error}",))
         log.append(row)
         rows.append(row)
         on_progress(progress())

@@ -14,6 +14,7 @@ import json
 import re
 from collections import Counter
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
@@ -110,14 +111,17 @@ def read_pairs(path: Path) -> list[HumanPair]:
         DataError: the file cannot be read, or has neither format.
     """
     try:
-        text = path.read_text(encoding="utf-8")
+        text = path.read_text(encoding="utf-8-sig")
     except (OSError, UnicodeDecodeError) as error:
         reason = error.strerror if isinstance(error, OSError) else "not UTF-8 text"
         raise DataError(f"{path}: cannot read the labels ({reason}). Give PandaLM's test set or FairEval's review.") from None
     parse: Callable[[Path, str], list[HumanPair]] = _parse_faireval if path.suffix == ".txt" else _parse_pandalm
     try:
-        return parse(path, text)
-    except (ValueError, KeyError, TypeError, IndexError) as error:
+        pairs = parse(path, text)
+        if not pairs:
+            raise ValueError("it has no pairs")
+        return pairs
+    except (ValueError, KeyError, TypeError, IndexError, RecursionError) as error:
         reason = f"no {error}" if isinstance(error, KeyError) else str(error).splitlines()[0]
         raise DataError(f"{path}: neither PandaLM's test set nor FairEval's review ({reason}). Give one of them.") from None
 
@@ -154,8 +158,9 @@ def _parse_pandalm(path: Path, text: str) -> list[HumanPair]:
     rows = json.loads(text)
     recorded = dict[str, dict[int, Choice]]()
     for file in sorted(path.parent.glob("*.json")):
-        if file != path and (verdicts := _pandalm_verdicts(json.loads(file.read_text(encoding="utf-8")))):
-            recorded[file.stem.removeprefix("pandalm_")] = verdicts
+        with suppress(OSError, ValueError, KeyError, RecursionError):  # any other file may lie there too
+            if file != path and (verdicts := _pandalm_verdicts(json.loads(file.read_text(encoding="utf-8-sig")))):
+                recorded[file.stem.removeprefix("pandalm_")] = verdicts
     return [
         HumanPair(
             id=str(row["idx"]),
@@ -197,6 +202,6 @@ def _parse_faireval(path: Path, text: str) -> list[HumanPair]:
 
 def _read_jsonl(path: Path) -> list[dict[str, Any]]:
     try:
-        return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines() if line]
+        return [json.loads(line) for line in path.read_text(encoding="utf-8-sig").split("\n") if line.strip()]
     except OSError as error:
         raise ValueError(f"cannot read {path.name} next to it: {error.strerror}") from None

@@ -161,7 +161,7 @@ def _write_task(questions: Sequence[Question], folder: Path, task: str, style: S
     try:
         write_atomic(folder / DOCUMENTS, "".join(lines))
         for file in TASK.glob("*.yaml"):
-            write_atomic(folder / file.name.replace(TASK_NAME, task), file.read_text().replace(TASK_NAME, task))
+            write_atomic(folder / file.name.replace(TASK_NAME, task), file.read_text(encoding="utf-8").replace(TASK_NAME, task))
         for file in TASK.glob("*.py"):
             shutil.copyfile(file, folder / file.name)
     except OSError as error:

@@ -2,11 +2,12 @@
 
 One process writes at a time, and each line is written out before the next one is made. If the
 process is killed, the same command resumes: a torn last line is dropped, and entries that failed
-are retried.
+are retried. If an id occurs more than once, every command counts its last line only.
 """
 
 from __future__ import annotations
 
+import codecs
 import json
 import platform
 import subprocess
@@ -19,6 +20,7 @@ from typing import Any, Generic, Self, TypeVar
 
 from filelock import FileLock, Timeout
 
+from espresso.datasets.rows import reason
 from espresso.errors import DataError
 from espresso.files import write_atomic
 from espresso.schema import Record
@@ -26,7 +28,16 @@ from espresso.schema import Record
 PACKAGES = ("videoespresso", "torch", "transformers", "peft", "langgraph", "openai", "av", "decord2", "numpy")
 """Packages whose versions can change the numbers."""
 SHOWN_DIFFERENCES = 5
-Entry = TypeVar("Entry", bound=Record)
+
+
+class LogEntry(Record):
+    """What a line of a log holds."""
+
+    id: str
+    """What the entry is about. Of several lines about the same, the last one counts."""
+
+
+Entry = TypeVar("Entry", bound=LogEntry)
 Config = TypeVar("Config", bound=Record)
 
 
@@ -138,17 +149,17 @@ def read_header(file: Path, kind: type[Config]) -> LogHeader[Config]:
     try:
         return LogHeader[kind].model_validate_json(file.read_bytes())  # type: ignore[valid-type]
     except (OSError, ValueError) as error:
-        reason = error.strerror if isinstance(error, OSError) else str(error).splitlines()[0]
-        raise DataError(f"{file}: cannot read the header of a {file.stem} ({reason}). Give another folder.") from None
+        why = error.strerror if isinstance(error, OSError) else reason(error)
+        raise DataError(f"{file}: cannot read the header of a {file.stem} ({why}). Give another folder.") from None
 
 
 def read_lines(file: Path, kind: type[Entry]) -> list[Entry]:
-    """Read every line of a log that no process is writing.
+    """Read the entries of a log that no process is writing, each id once.
 
     Raises DataError if the file or a line cannot be read.
     """
     try:
-        return list(_parse(file, file.read_bytes(), kind))
+        return _parse(file, file.read_bytes(), kind)
     except OSError as error:
         raise DataError(f"{file}: cannot be read ({error.strerror}). Give the folder of a run.") from None
 
@@ -169,17 +180,26 @@ def _commit() -> str | None:
         return None
 
 
-def _parse(file: Path, content: bytes, kind: type[Entry]) -> Iterator[Entry]:
-    """Parse the complete lines; a last line without its end was torn off."""
-    for number, line in enumerate(content.split(b"\n")[:-1], 1):
+def _parse(file: Path, content: bytes, kind: type[Entry]) -> list[Entry]:
+    """Parse the complete lines, and return the last entry of each id, in the order of the first.
+
+    A last line without its end was torn off.
+    """
+    entries = dict[str, Entry]()
+    for number, line in enumerate(content.removeprefix(codecs.BOM_UTF8).split(b"\n")[:-1], 1):
+        if not line.strip():
+            continue
         try:
-            yield kind.model_validate_json(line)
+            entry = kind.model_validate_json(line)
         except ValueError as error:
-            reason = str(error).splitlines()[0]
-            raise DataError(f"{file}, line {number}: cannot be read ({reason}). Remove the line; it is made again.") from None
+            raise DataError(
+                f"{file}, line {number}: cannot be read ({reason(error)}). Remove the line; it is made again."
+            ) from None
+        entries[entry.id] = entry
+    return list(entries.values())
 
 
-def _line(entry: Record) -> bytes:
+def _line(entry: LogEntry) -> bytes:
     return entry.model_dump_json().encode() + b"\n"
 
 
@@ -188,7 +208,7 @@ def _differences(old: Record, new: Record, ignored: tuple[str, ...]) -> str:
 
     Empty if there are none.
     """
-    before, after = dict(_flat(old.model_dump(mode="json"))), dict(_flat(new.model_dump(mode="json")))
+    before, after = (dict(_flat(json.loads(config.model_dump_json()))) for config in (old, new))
     names = [name for name in {**before, **after} if name not in ignored and before.get(name) != after.get(name)]
     listed = [f"{name}: {json.dumps(before.get(name))} there, {json.dumps(after.get(name))} requested" for name in names]
     rest = [f"and {len(listed) - SHOWN_DIFFERENCES} more"] if len(listed) > SHOWN_DIFFERENCES else []

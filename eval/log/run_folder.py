@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Any
 
@@ -85,7 +86,7 @@ def read_run(path: Path) -> LogHeader[RunConfig]:
 
 
 def read_samples(path: Path) -> list[Sample]:
-    """Read every sample of a run's folder.
+    """Read the samples of a run's folder, each question once.
 
     Raises DataError if it holds none, or a line cannot be read.
     """
@@ -93,8 +94,12 @@ def read_samples(path: Path) -> list[Sample]:
 
 
 def _check_unused(path: Path) -> None:
-    """Raise DataError for a folder that is neither a run's nor empty."""
-    if not path.is_dir() or (path / "run.json").exists():
+    """Raise DataError for a folder that is neither a run's nor empty, or cannot be read."""
+    if not os.path.isdir(path) or os.path.exists(path / "run.json"):
         return
-    if other := next((entry.name for entry in path.iterdir() if not entry.name.startswith("run.")), None):
+    try:
+        entries = os.listdir(path)
+    except OSError as error:
+        raise DataError(f"{path}: cannot be read ({error.strerror}). Give another --out.") from None
+    if other := next((name for name in entries if not name.startswith("run.")), None):
         raise DataError(f"{path} is not the folder of a run (it holds {other}). Give another --out.")

@@ -105,10 +105,12 @@ def compare(folders: Sequence[Path]) -> list[RunColumn]:
         folders: the runs' folders; the others are compared with the first.
 
     Raises:
-        DataError: a folder is not a run, or the runs share no question.
+        DataError: a folder is not a run, a run has no answers, or the runs share no question.
     """
     headers = [read_run(folder) for folder in folders]
     by_id = [{sample.id: sample for sample in read_samples(folder)} for folder in folders]
+    if empty := next((folder for folder, samples in zip(folders, by_id, strict=True) if not samples), None):
+        raise DataError(f"{empty}: the run has no answers yet. Resume it, or leave it out.")
     shared = [name for name in by_id[0] if all(name in samples for samples in by_id)]
     if not shared:
         raise DataError(f"{' and '.join(map(str, folders))}: the runs share no question. Give runs of the same questions.")

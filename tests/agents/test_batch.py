@@ -1,9 +1,11 @@
 """Many questions at once: order, errors in place, nothing captioned twice, room that is kept, and an end that cancels."""
 
 import asyncio
+import os
 from contextlib import aclosing
 
 import pytest
+from forked import in_child
 
 import espresso
 from agents.batch import bounded
@@ -108,3 +110,35 @@ async def test_it_works_where_a_loop_is_running_and_can_be_left(questions, sessi
     many = espresso.ask_many(questions, session=session, at_once=2)
     assert next(many).question.id == "0"
     many.close()
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
+def test_a_forked_child_does_not_wait_for_the_answers_of_its_parent(session, questions):
+    answers = espresso.ask_many(questions, session=session)
+    next(answers)
+
+    def go_on():
+        try:
+            next(answers)
+        except espresso.QuestionError as error:
+            return str(error)
+
+    assert "asked by the process that forked this one" in in_child(go_on)
+    assert in_child(lambda: [answers.close(), "closed"]) == [None, "closed"]
+    assert in_child(lambda: len(list(espresso.ask_many(questions[:2], session=session)))) == 2
+    assert len(list(answers)) == len(questions) - 1
+
+
+def test_an_unexpected_exception_stands_in_the_place_of_its_answer_too(questions, roles, session, caplog):
+    async def fails(messages, **wishes):
+        if "number 3" in str(messages):
+            raise IndexError("list index out of range")
+        return await chat(messages, **wishes)
+
+    chat, roles.reasoner.chat = roles.reasoner.chat, fails
+    answers = list(espresso.ask_many([*questions, None], session=session))
+    kinds = [isinstance(answer, espresso.EspressoError) for answer in answers]
+    assert kinds == [False, False, False, True, False, False, True]
+    assert str(answers[3]) == "IndexError: list index out of range"
+    assert isinstance(answers[3].__cause__, IndexError)
+    assert "Traceback" in caplog.text

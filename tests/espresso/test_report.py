@@ -1,5 +1,6 @@
 """The answer report: content, self-containment, escaping and atomic writes."""
 
+import os
 import re
 from html.parser import HTMLParser
 
@@ -136,3 +137,15 @@ def test_invalid_path_is_an_error(tmp_path):
         report.check(tmp_path / "nowhere" / "page.html")
     with pytest.raises(DataError, match="is a folder"):
         report.check(tmp_path)
+
+
+def test_a_path_is_checked_before_the_work(tmp_path):
+    for path, why in ((tmp_path / ("n" * 300), "cannot be written"), (os.devnull, "is not a regular file")):
+        with pytest.raises(DataError, match=why):
+            report.check(path)
+    (tmp_path / "file").touch()
+    assert report.check(tmp_path / "file") == tmp_path / "file"
+    with pytest.raises(DataError, match="this folder cannot be written to"):
+        report.check_folder(tmp_path / "file" / "folder")
+    report.check_folder(tmp_path / "new" / "folder")
+    assert (tmp_path / "new" / "folder").is_dir()

@@ -1,5 +1,7 @@
 """The records: they round-trip through JSON and refuse what cannot be."""
 
+import json
+
 import pytest
 from pydantic import ValidationError
 
@@ -118,3 +120,14 @@ def test_a_span_holds_the_frames_inside_it():
     assert Span(start=0.5, end=1.5).holds(FRAME)
     assert not Span(start=1.1, end=1.5).holds(FRAME)
     assert not Span(start=0.5, end=1.5, visual=1).holds(FRAME)
+
+
+def test_a_record_with_text_that_is_not_unicode_is_written_with_escapes():
+    question = Question(id="q", visuals=("caf\udce9.mp4",), text="Où?", truth=Truth(spans=(), facts=(), evidence=""))
+    for indent in (None, 2):
+        text = question.model_dump_json(indent=indent, exclude={"id"})
+        assert json.loads(text)["visuals"] == ["caf\\udce9.mp4"]
+        assert "Où?" in text
+        assert ("\n" in text) == (indent is not None)
+    again = Question.model_validate_json(question.model_dump_json())
+    assert again.model_copy(update={"visuals": question.visuals}) == question

@@ -10,6 +10,9 @@ from espresso import world
 from espresso.datasets import DatasetFiles
 from espresso.errors import DataError
 from espresso.schema import Task
+from eval.log.run_folder import read_samples
+from eval.report import html
+from eval.report.table import compare
 from eval.run import run
 
 ROW = {
@@ -69,3 +72,37 @@ def test_records_that_the_project_writes_are_run(session, tmp_path):
     summary = run("records", strategy="uniform", session=session, files=DatasetFiles(tmp_path / "world" / "questions.jsonl"))
     assert summary.metrics.n == 2
     assert summary.metrics.core_recall is not None
+
+
+def test_duplicated_lines_count_once_in_every_command(session, tmp_path):
+    summary = run("world", limit=3, strategy="blind", session=session, out=tmp_path / "run")
+    file = tmp_path / "run" / "samples.jsonl"
+    lines = file.read_bytes()
+    file.write_bytes(lines + lines)
+    assert len(read_samples(tmp_path / "run")) == 3
+    assert [(column.metrics, column.asked) for column in compare([tmp_path / "run"])] == [(summary.metrics, 3)]
+    html.write(tmp_path / "page.html", [tmp_path / "run"])
+    file.write_bytes(lines + lines)
+    assert run("world", limit=3, strategy="blind", session=session, out=tmp_path / "run").metrics == summary.metrics
+    assert file.read_bytes() == lines
+
+
+def test_an_answer_to_another_question_in_the_log_is_named(session, tmp_path):
+    run("world", limit=2, strategy="blind", session=session, out=tmp_path / "run")
+    file = tmp_path / "run" / "samples.jsonl"
+    line = json.loads(file.read_text().splitlines()[0])
+    with file.open("a") as lines:
+        lines.write(json.dumps(line | {"id": "other"}) + "\n")
+    with pytest.raises(DataError, match=r"samples\.jsonl: holds an answer to 'other', which is not a question of this run"):
+        run("world", limit=2, strategy="blind", session=session, out=tmp_path / "run")
+
+
+def test_a_video_that_is_several_files_stops_the_run_with_their_names(files, session):
+    source = files(ROW, ROW | {"video_path": "twice.mp4", "question": "Where?"})
+    for name in ("one", "two"):
+        (source.folder / name).mkdir()
+        (source.folder / name / "twice.mp4").touch()
+    with pytest.raises(
+        DataError, match=r"not found: twice\.mp4 \(2 files have this name: one/twice\.mp4, two/twice\.mp4; keep one\)"
+    ):
+        run("videoespresso", strategy="blind", session=session, files=source)

@@ -120,6 +120,7 @@ def test_a_bad_question_is_one_sentence(espresso, clip, profile, question, said)
 def test_a_forgotten_question_is_noticed(espresso, clip):
     assert_refused(espresso("ask", clip), "expected the question here")
     assert_refused(espresso("ask", clip, clip), "expected the question here")
+    assert_refused(espresso("ask", "http://zoe:s3cret@h/x?sig=s3cret"), "http://h/x?sig=***: expected the question here")
 
 
 def test_a_server_that_is_down_is_one_sentence(espresso, clip, profile_of_a_dead_server):

@@ -136,3 +136,89 @@ def test_rows_that_cannot_be_trained_on_are_bad_rows(files):
 def test_a_file_without_examples_is_an_error_with_the_first_reason(files):
     with pytest.raises(DataError, match=r"no row to train on \(1 bad rows\)\. The first: pairs\.json, row 1: no evidence"):
         DATASET.examples(files([question()], "pairs.json", "a.mp4"))
+
+
+# What people's copies of every format have
+
+OPTIONS = {f"option {number}": f"C does {number}." for number in range(5)}
+NEXTQA = {
+    "video": "a",
+    "question": "Why?",
+    "answer": 1,
+    "qid": 6,
+    "type": "CH",
+    **{f"a{number}": f"x{number}" for number in range(5)},
+}
+VIDEOMME = {"question_id": "001-1", "videoID": "a", "task_type": "Counting", "question": "Why?", "options": ["A. x", "B. y"]}
+VIDEOESPRESSO = {"video_path": "a.mp4", "question": "Why?", "task": "Causal Inference", "options": ["(A): x", "(B): y"]}
+FORMATS = {
+    "records": ROW,
+    "nextqa": NEXTQA,
+    "egoschema": {"q_uid": "a", "question": "Why?", **OPTIONS, "truth": 1},
+    "egoschema of the hub": {"question_idx": 1, "video_idx": "a", "question": "Why?", "option": ["A. x", "B. y"], "answer": "1"},
+    "mvbench": {"video": "a.mp4", "question": "Why?", "candidates": ["x", "y"], "answer": "y"},
+    "videomme": VIDEOMME | {"answer": "B"},
+    "videoespresso": VIDEOESPRESSO | {"correct_answer": "(B)"},
+    "videoespresso for training": VIDEOESPRESSO | {"options": None, "answer": "It falls."},
+}
+FIELDS = [(name, field) for name, row in FORMATS.items() for field, value in row.items() if value is not None]
+
+
+def loaded_of(name, rows, files):
+    return get_dataset(name.partition(" ")[0]).load("test", None, files(rows, "rows.json", "a.mp4"))
+
+
+@pytest.mark.parametrize("value", [None, float("nan"), "", " ", "nan", [], ["x", None], ["x", ""], "gone"])
+@pytest.mark.parametrize(("name", "field"), FIELDS)
+def test_in_every_format_a_missing_value_is_a_bad_row_that_names_its_field(files, name, field, value):
+    good = FORMATS[name]
+    row = {key: each for key, each in good.items() if key != field} | ({} if value == "gone" else {field: value})
+    optional = name == "records" and field in ("options", "answer") and value in (None, "gone")
+    others = {"question": "How?", "text": "How?", "id": "2", "qid": 7, "q_uid": "a2", "question_idx": 2, "question_id": "001-2"}
+    other = good | {key: each for key, each in others.items() if key in good}
+    loaded = loaded_of(name, [row, other], lambda *given: files(*given, "a2.mp4"))
+    assert len(loaded.questions) == 1 + optional
+    for bad in loaded.bad:
+        assert bad.where == "rows.json, row 1"
+        assert field in bad.why or (field == "truth" and "no answer" in bad.why)
+    for question in loaded.questions:
+        texts = (question.id, question.text, question.answer, *(question.options or ()), *question.visuals)
+        assert not {"none", "nan", "null", ""} & {str(text).strip().lower() for text in texts if text is not None}
+
+
+@pytest.mark.parametrize(("name", "changed"), [
+    ("records", "text"), ("nextqa", "question"), ("egoschema", "question"), ("mvbench", "candidates"), ("videomme", "question"),
+    ("videoespresso", "options"), ("egoschema of the hub", "option"),
+])  # fmt: skip
+def test_in_every_format_a_repeated_id_with_another_text_is_reported(files, name, changed):
+    row = FORMATS[name]
+    other = row | {changed: "How?" if isinstance(row[changed], str) else [*row[changed], "another"]}
+    loaded = loaded_of(name, [row, row, other], files)
+    assert len(loaded.questions) == 1
+    assert loaded.bad[0].why == "the same question as in rows.json, row 1"
+    assert "is that of another question in rows.json, row 1" in loaded.bad[1].why
+
+
+@pytest.mark.parametrize("number", [7, 7.0])
+@pytest.mark.parametrize(
+    ("name", "field", "expected"),
+    [
+        ("records", "id", "7"),
+        ("nextqa", "qid", "a-7"),
+        ("nextqa", "video", "7-6"),
+        ("videomme", "question_id", "7"),
+        ("egoschema", "q_uid", "7"),
+        ("egoschema of the hub", "question_idx", "7"),
+    ],
+)
+def test_ids_may_be_numbers(files, name, field, expected, number):
+    loaded = loaded_of(name, [FORMATS[name] | {field: number}], lambda *given: files(*given, "7.mp4"))
+    assert [question.id for question in loaded.questions] == [expected]
+
+
+def test_a_video_that_is_several_files_is_not_just_missing(files):
+    loaded = loaded_of("nextqa", [NEXTQA], lambda *given: files(*given[:2], "x/a.mp4", "y/a.mp4"))
+    assert not loaded.questions
+    assert loaded.missing == ("a (2 files have this name: x/a.mp4, y/a.mp4; keep one)",)
+    with pytest.raises(DataError, match=r"row 1: a \(2 files have this name"):
+        get_dataset("nextqa").examples(files([NEXTQA], "rows.json", "x/a.mp4", "y/a.mp4"), uniform=2, evidence=False)

@@ -22,7 +22,9 @@ def test_an_answer_that_is_not_an_option_is_a_bad_row(files):
     source = files(FILE + FILE.splitlines()[1].replace(",2,6,", ",-1,7,"), "val.csv", "401.mp4")
     loaded = get_dataset("nextqa").load("test", None, source)
     assert len(loaded.questions) == 1
-    assert str(loaded.bad[0]) == "val.csv, row 2: the answer is -1, but the options are 0 to 4"
+    assert str(loaded.bad[0]) == (
+        "val.csv, row 2: the field 'answer' is -1, as in files whose labels are hidden, but the options are 0 to 4"
+    )
 
 
 def test_evenly_spaced_frames_can_be_trained_on_without_evidence(files):

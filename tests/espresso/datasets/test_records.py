@@ -54,7 +54,7 @@ def test_a_torn_line_is_a_bad_row(file):
         lines.write("\n" + QUESTION.model_dump_json()[:40])
     loaded = records.DATASET.load("test", None, DatasetFiles(file))
     assert len(loaded.questions) == 1
-    assert [bad.where for bad in loaded.bad] == ["questions.jsonl, row 3"]
+    assert [bad.where for bad in loaded.bad] == ["questions.jsonl, row 2"]
     assert loaded.bad[0].why.startswith("not JSON")
 
 
@@ -75,7 +75,7 @@ def test_visuals_outside_the_folder_are_written_as_absolute_paths(file, tmp_path
 def test_reading_all_questions_fails_at_a_bad_row(file):
     with file.open("a") as lines:
         lines.write("{}\n")
-    with pytest.raises(DataError, match="row 2: id: field required"):
+    with pytest.raises(DataError, match="row 2: no field 'id'"):
         records.read(file)
 
 

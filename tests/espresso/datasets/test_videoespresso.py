@@ -126,7 +126,7 @@ def test_bad_rows_are_reported_with_place_and_reason(files):
     assert len(loaded.questions) == 1
     starts = [
         "bench.json, row 2: no field 'options'",
-        "bench.json, row 3: the answer is '(E)', but the options are A, B, C, D",
+        "bench.json, row 3: the field 'correct_answer' is '(E)', but the options are A, B, C, D",
         "bench.json, row 4: unknown task 'Juggling'",
         "bench.json, row 5: options must be two or more different texts",
     ]
@@ -206,8 +206,8 @@ def test_a_bad_box_is_dropped_and_its_row_is_kept(train_file):
 @pytest.mark.parametrize(
     ("changes", "why"),
     [
-        ({"answer": ""}, "no answer"),
-        ({"evidence": None}, "no evidence"),
+        ({"answer": ""}, "the field 'answer' is empty"),
+        ({"evidence": None}, "the field 'evidence' is empty"),
         ({"keyframe_path": []}, "no core frames"),
         ({"keyframe_path": ["CUVA/7_image/480.jpg"]}, "past the end of the clip, which has 30 frames"),
         ({"keyframe_path": ["x/x_0-00-01-000.jpg"]}, "the name of all_video/CUVA/7.mp4 has no start"),
@@ -241,7 +241,7 @@ def test_a_test_file_can_be_trained_on(files):
 def test_evidence_is_optional_if_not_needed(train_file):
     source = train_file(row(evidence=None))
     assert DATASET.examples(source, evidence=False).examples[0].evidence == ""
-    with pytest.raises(DataError, match=r"no row to train on \(1 bad rows\).*no evidence"):
+    with pytest.raises(DataError, match=r"no row to train on \(1 bad rows\).*the field 'evidence' is empty"):
         DATASET.examples(source)
 
 

@@ -32,4 +32,4 @@ def test_the_authors_parquet_file_is_read(files):
     write_table(pyarrow.Table.from_pylist([ROW, ROW | {"question_id": "001-2", "answer": "E"}]), source.data)
     loaded = get_dataset("videomme").load("test", None, source)
     assert [question.answer for question in loaded.questions] == ["Three."]
-    assert str(loaded.bad[0]) == "test.parquet, row 2: the answer is 'E', but the options are A, B, C, D"
+    assert str(loaded.bad[0]) == "test.parquet, row 2: the field 'answer' is 'E', but the options are A, B, C, D"

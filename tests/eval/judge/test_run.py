@@ -146,7 +146,7 @@ def test_every_answer_is_scored_or_has_the_reason_why_not(folder, server, judged
         return lambda key: bad if tries[key] == 1 else (200, completion(GOOD[4]))
 
     def hang(_):
-        time.sleep(1.5)
+        time.sleep(5)
         return 200, completion(GOOD[4])
 
     replies = {
@@ -170,7 +170,7 @@ def test_every_answer_is_scored_or_has_the_reason_why_not(folder, server, judged
         return replies.get(sample_of(request), lambda _: (200, completion(GOOD[4])))(key)
 
     server.answers = answers
-    summary = judge_run(folder, profile=judged_at(timeout=0.4, concurrency=32))
+    summary = judge_run(folder, profile=judged_at(timeout=2, concurrency=32))
     assert set(read_verdicts(folder)) == {"q0", "q1", "q2", "q3", "q4", "q11"}
     assert {verdict.overall for verdict in read_verdicts(folder).values()} == {5}
     reasons = {
@@ -354,3 +354,25 @@ def test_an_unusable_cache_is_noted(folder, judged_at, tmp_path, monkeypatch):
     summary = judge_run(folder, profile=judged_at())
     assert summary.metrics.scored == 12
     assert "cannot use the cache" in summary.note
+
+
+def test_an_unexpected_exception_leaves_its_answer_unscored_and_the_others_scored(folder, roles, tmp_path):
+    async def fails(messages, **wishes):
+        if "because of q3" in str(messages):
+            raise IndexError("list index out of range")
+        return await chat(messages, **wishes)
+
+    judge = type(roles.selector)(GOOD[7], name=f"judge {tmp_path}")
+    chat, judge.chat = judge.chat, fails
+    with Session("tiny", roles=Roles(roles.captioner, roles.selector, roles.reasoner, judge=judge)) as session:
+        summary = judge_run(folder, session=session)
+    assert (summary.metrics.scored, summary.unscored) == (11, {"q3": "IndexError: list index out of range"})
+
+
+def test_duplicated_lines_count_once(folder, judged_at):
+    before = judge_run(folder, profile=judged_at())
+    for name in ("samples.jsonl", "verdicts.jsonl"):
+        (folder / name).write_bytes(2 * (folder / name).read_bytes())
+    assert len(read_verdicts(folder)) == 12
+    assert compare([folder])[0].asked == 12
+    assert judge_run(folder, profile=judged_at()) == before

@@ -56,8 +56,31 @@ def test_people_who_always_agree_have_an_alpha_of_one(tmp_path):
     assert human_agreement("x", pandalm(tmp_path, [row(0, 1, 1, 1), row(1, 2, 2, 2)])).alpha == 1
 
 
+def test_files_are_read_as_people_have_them(tmp_path):
+    """A byte order mark, separators of Unicode, blank lines, and other files in the folder."""
+    (tmp_path / "torn.json").write_text("[{")
+    (tmp_path / "testset.json").write_text("\ufeff" + json.dumps([row(0, 1, 1, 2)]), encoding="utf-8")
+    assert read_pairs(tmp_path / "testset.json")[0].majority == "first"
+    for name, line in (
+        ("question", {"question_id": 1, "text": "Why\u2028?"}),
+        ("answer_a", {"text": "x\u2028"}),
+        ("answer_b", {"text": "y"}),
+    ):
+        (tmp_path / f"{name}.jsonl").write_text(json.dumps(line, ensure_ascii=False) + "\n\n", encoding="utf-8")
+    (tmp_path / "review_a_b_human.txt").write_text("\ufeffTIE\n", encoding="utf-8")
+    assert read_pairs(tmp_path / "review_a_b_human.txt")[0].first == "x\u2028"
+
+
 @pytest.mark.parametrize(
-    ("name", "text"), [("a.json", "[{}]"), ("a.json", "no"), ("a.txt", "TIE"), ("review_a_b_human.txt", "TIE")]
+    ("name", "text"),
+    [
+        ("a.json", "[{}]"),
+        ("a.json", "no"),
+        ("a.json", "[]"),
+        ("a.json", "[" * 100_000),
+        ("a.txt", "TIE"),
+        ("review_a_b_human.txt", "TIE"),
+    ],
 )
 def test_another_format_is_an_error_that_names_the_known_ones(tmp_path, name, text):
     (tmp_path / name).write_text(text)

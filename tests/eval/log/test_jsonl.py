@@ -4,7 +4,7 @@ import pytest
 
 from espresso.errors import DataError
 from espresso.schema import Record
-from eval.log.jsonl import JsonlLog, read_header, read_lines
+from eval.log.jsonl import JsonlLog, LogEntry, read_header, read_lines
 
 
 class Settings(Record):
@@ -12,8 +12,7 @@ class Settings(Record):
     nested: dict[str, int] = {}  # noqa: RUF012 - pydantic copies it
 
 
-class Line(Record):
-    id: str
+class Line(LogEntry):
     ok: bool = True
 
 
@@ -63,3 +62,33 @@ def test_the_lock_is_released_if_opening_fails(tmp_path):
         opened(tmp_path, Settings(seed=1))
     with opened(tmp_path) as log:
         assert log.entries == []
+
+
+def test_an_id_counts_once_with_its_last_line(tmp_path):
+    with opened(tmp_path) as log:
+        for line in (Line(id="a", ok=False), Line(id="b"), Line(id="a"), Line(id="b"), Line(id="c")):
+            log.append(line)
+    file = tmp_path / "lines.jsonl"
+    assert [(line.id, line.ok) for line in read_lines(file, Line)] == [("a", True), ("b", True), ("c", True)]
+    with opened(tmp_path) as log:
+        assert [line.id for line in log.entries] == ["a", "b", "c"]
+    assert file.read_text().count("\n") == 3
+
+
+def test_blank_lines_and_a_byte_order_mark_are_no_entries(tmp_path):
+    with opened(tmp_path) as log:
+        log.append(Line(id="a"))
+        log.append(Line(id="b"))
+    file = tmp_path / "lines.jsonl"
+    file.write_bytes(b"\xef\xbb\xbf" + file.read_bytes().replace(b"\n", b"\r\n\n") + b"\n")
+    assert [line.id for line in read_lines(file, Line)] == ["a", "b"]
+    with opened(tmp_path) as log:
+        assert [line.id for line in log.entries] == ["a", "b"]
+
+
+def test_text_that_is_not_unicode_is_logged_and_resumed(tmp_path):
+    settings = Settings(seed=0, nested={"caf\udce9.mp4": 1})
+    with opened(tmp_path, settings) as log:
+        log.append(Line(id="caf\udce9.mp4"))
+    with opened(tmp_path, settings) as log:
+        assert [line.id for line in log.entries] == ["caf\\udce9.mp4"]

@@ -57,3 +57,9 @@ def test_folders_without_a_run_and_runs_without_shared_questions_are_rejected(ru
     run("world", split="val", limit=1, strategy="blind", session=session, out=tmp_path / "val")
     with pytest.raises(DataError, match="the runs share no question"):
         compare([runs[0], tmp_path / "val"])
+
+
+def test_a_run_without_answers_is_named(runs):
+    (runs[1] / "samples.jsonl").write_text("")
+    with pytest.raises(DataError, match="correct: the run has no answers yet"):
+        compare(runs)
