@@ -22,9 +22,9 @@ from selenium import webdriver
 from selenium.webdriver.chrome.service import Service
 
 from espresso.schema import Visual
-from eval.log.run_folder import read_samples
 from eval.report import html as page
 from eval.run import run
+from eval.run_folder import read_samples
 from eval.sample import Sample
 
 SMALL = 30

@@ -286,7 +286,7 @@ class Question(Record):
         return self.model_copy(update={"answer": None, "truth": None})
 
 
-RoleName = Literal["captioner", "selector", "reasoner", "judge"]
+RoleName = Literal["captioner", "selector", "reasoner", "judge", "writer", "detector"]
 """The models of a profile that chat."""
 _ROLE_OF_NODE: dict[str, RoleName] = {
     "caption": "captioner",

@@ -18,7 +18,7 @@ from hashlib import sha256
 from itertools import groupby
 from pathlib import Path
 from time import perf_counter
-from typing import get_args
+from typing import Any, get_args
 
 import numpy as np
 
@@ -33,13 +33,15 @@ from espresso.profiles.weights import identity
 from espresso.schema import Question, Record
 from eval.executors import local
 from eval.executors.local import Executor
-from eval.log.run_folder import RunConfig, RunFolder
 from eval.metrics import Metrics, TaskAccuracy, metrics, task_accuracies
+from eval.run_folder import RunConfig, RunFolder
 from eval.sample import Sample
 from eval.task import WORLD, TaskSpec, load_models
 
 WITH_FRAME_COUNT = ("selector", "oracle-captions", "uniform", "random")
 """Strategies for which the number of frames can be set."""
+NOT_ASKED: Any = {"writer": True, "detector": True, "verifier": True, "embedder": {"same_above"}}
+"""Parts of a profile that no run uses; they do not identify one."""
 SHOWN_MISSING = 3
 MAX_FAILURES = 8
 """A run stops after this many errors without one answer: the questions are not the cause then."""
@@ -147,9 +149,10 @@ def run(
             )
         load = partial(loader.load, split, limit, files)
         if executor == "ray":
-            from eval.executors import ray  # noqa: PLC0415 - an extra
+            from agents.ray_cluster import check_address  # noqa: PLC0415 - an extra
+            from eval.executors import ray  # noqa: PLC0415
 
-            ray.check_address(address)
+            check_address(address)
         else:
             load_models(used, spec)
         loaded = load(lambda done, total: on_progress(RunProgress("rendering clips", done, total)))
@@ -228,7 +231,7 @@ def _config(spec: TaskSpec, split: str, limit: int | None, session: Session, que
         limit=limit,
         strategy=spec.strategy,
         seed=spec.seed,
-        profile=profile.model_dump(mode="json"),
+        profile=profile.model_dump(mode="json", exclude=NOT_ASKED),
         models=models | _adapters(profile),
         prompts=_prompt_hashes(profile.prompts, spec.protocol),
         questions=_questions_hash(questions),

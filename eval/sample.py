@@ -7,8 +7,8 @@ import traceback
 
 from agents.session import Session
 from espresso.errors import EspressoError, ServerDownError
+from espresso.log import LogEntry
 from espresso.schema import Answer, Question
-from eval.log.jsonl import LogEntry
 from eval.protocols import apply_protocol, option_order
 from eval.scorers import Scores
 from eval.task import EvalTask

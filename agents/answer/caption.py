@@ -10,6 +10,7 @@ import asyncio
 import json
 from collections import Counter
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import prompts
 from agents.answer.context import AnswerContext
@@ -19,7 +20,7 @@ from espresso.cache import CachedCaption, CaptionKey
 from espresso.errors import ModelError
 from espresso.models import ChatModel, Completion
 from espresso.profiles import LocalRole, ServerRole
-from espresso.schema import Caption
+from espresso.schema import Caption, Frame
 
 MAX_TOKENS = 128
 
@@ -32,6 +33,45 @@ async def caption(state: AnswerState, context: AnswerContext) -> AnswerUpdate:
     Raises:
         ModelError: the captioner fails, or none of the frames could be captioned.
     """
+    captioner, cache = context.session.roles.captioner, context.session.cache
+    captioned = await caption_frames(state.frames, context)
+    note = _faults(captioned.replies, len(state.frames), captioner)
+    return AnswerUpdate(
+        captions=captioned.captions,
+        trace=make_step(
+            "caption",
+            captioned.replies,
+            model=captioner,
+            prompt=captioned.prompt,
+            frames=len(state.frames),
+            saved=captioned.cached,
+            notes=[cache.error_note if cache else None, note],
+        ),
+    )
+
+
+@dataclass(frozen=True)
+class CaptionedFrames:
+    """Captions of frames, and what they cost."""
+
+    captions: tuple[Caption, ...]
+    """One for each frame that could be captioned, in the order of the frames."""
+
+    replies: tuple[Completion, ...]
+    """The captioner's replies about the frames that were not cached."""
+
+    cached: tuple[CachedCaption, ...]
+    """The captions that came from the cache."""
+
+    prompt: str
+    """Hash of the prompt template."""
+
+
+async def caption_frames(frames: Sequence[Frame], context: AnswerContext) -> CaptionedFrames:
+    """Caption frames one by one, as far as their captions are not cached.
+
+    Raises MediaError, or ModelError if the captioner fails.
+    """
     session = context.session
     captioner, style, cache = session.roles.captioner, session.profile.prompts, session.cache
     prompt = await asyncio.to_thread(prompts.digest, "caption", style=style)
@@ -40,10 +80,10 @@ async def caption(state: AnswerState, context: AnswerContext) -> AnswerUpdate:
         frame: CaptionKey(
             context.visuals[frame.visual].visual.digest, frame.index, session.profile.frame_size, captioner.name, prompt, view
         )
-        for frame in state.frames
+        for frame in frames
     }
     cached = await asyncio.to_thread(cache.captions, list(keys.values())) if cache else {}
-    missing = [frame for frame in state.frames if keys[frame] not in cached]
+    missing = [frame for frame in frames if keys[frame] not in cached]
     shown = await context.show(missing)
     conversations = [prompts.render("caption", style=style, frame=frame).messages for frame in shown]
     replies = await captioner.chat_many(conversations, max_tokens=MAX_TOKENS) if conversations else []
@@ -55,20 +95,11 @@ async def caption(state: AnswerState, context: AnswerContext) -> AnswerUpdate:
     if cache and new:
         await asyncio.to_thread(cache.put_captions, new)
     captions = cached | new
-    note = _faults(replies, len(state.frames), captioner)
-    return AnswerUpdate(
-        captions=tuple(
-            Caption(frame=frame, text=captions[keys[frame]].text) for frame in state.frames if keys[frame] in captions
-        ),
-        trace=make_step(
-            "caption",
-            replies,
-            model=captioner,
-            prompt=prompt,
-            frames=len(state.frames),
-            saved=list(cached.values()),
-            notes=[cache.error_note if cache else None, note],
-        ),
+    return CaptionedFrames(
+        tuple(Caption(frame=frame, text=captions[keys[frame]].text) for frame in frames if keys[frame] in captions),
+        tuple(replies),
+        tuple(cached.values()),
+        prompt,
     )
 
 

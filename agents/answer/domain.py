@@ -12,7 +12,6 @@ from collections.abc import Sequence
 import numpy as np
 
 from agents.answer.context import AnswerContext
-from agents.answer.state import AnswerState
 from espresso import media, profiles, world
 from espresso.errors import QuestionError
 from espresso.media.plan import evenly_spaced
@@ -26,13 +25,14 @@ cached.
 """
 
 
-async def check_domain(state: AnswerState, frames: Sequence[Frame], context: AnswerContext) -> str | None:
+async def check_domain(frames: Sequence[Frame], context: AnswerContext, *, allow: bool, what: str = "answer") -> str | None:
     """Return a warning if the frames show what the profile's models do not know, else None.
 
     Args:
-        state: the question, and whether visuals outside the domain are allowed.
         frames: the frames that the models may see; without frames nothing is checked.
         context: the opened context.
+        allow: whether such visuals are allowed.
+        what: what is unreliable about them, for the warning.
 
     Raises:
         QuestionError: such visuals are not allowed.
@@ -52,6 +52,6 @@ async def check_domain(state: AnswerState, frames: Sequence[Frame], context: Ans
     other = await asyncio.to_thread(profiles.load, "laptop")
     reason = f"{', '.join(sources)}: profile {profile.name} only understands clips of `espresso world`"
     instead = f"use --profile {other.name} (download: {other.download})"
-    if state.allow_out_of_domain:
-        return f"{reason}, so this answer is a guess; {instead} for a reliable one"
+    if allow:
+        return f"{reason}, so this {what} is a guess; {instead} for a reliable one"
     raise QuestionError(f"{reason}; {instead}, or --allow-out-of-domain to ask anyway.")

@@ -46,7 +46,7 @@ async def sample(state: AnswerState, context: AnswerContext) -> AnswerUpdate:
     sources = tuple(opened.source for opened in context.visuals)  # without credentials of URLs
     update = AnswerUpdate(
         question=state.question.without_truth().model_copy(update={"visuals": sources}),
-        warning=await check_domain(state, frames, context),
+        warning=await check_domain(frames, context, allow=state.allow_out_of_domain),
         visuals=tuple(opened.visual for opened in context.visuals),
         frames=tuple(frames),
         trace=make_step("sample", frames=len(frames), notes=notes),

@@ -163,6 +163,27 @@ def study(
     show.console(stderr=True).print(f"{out}/study.md, study.json, study.png", soft_wrap=True)
 
 
+@app.command("annotations")
+def score_annotated(
+    data: Path = typer.Argument(help="JSONL file that `espresso annotate` wrote about clips of the world."),
+    as_json: bool = typer.Option(False, "--json", help="Print the scores as one JSON document."),
+) -> None:
+    """Compare constructed questions about clips of the world with the clips' record."""
+    from rich.table import Table
+
+    from espresso.cli import show
+    from eval.annotations import score_annotations, table_rows
+
+    scores = score_annotations(data)
+    if as_json:
+        show.print_json(scores.model_dump_json(indent=2))
+        return
+    table = Table("", "share or mean", "95 % interval", "n", title=f"{scores.questions} questions about {scores.clips} clips")
+    for row in table_rows(scores):
+        table.add_row(*row)
+    show.console().print(table)
+
+
 @app.command()
 def report(
     runs: list[Path] = typer.Argument(help="Folders of runs; the others are compared with the first."),

@@ -66,6 +66,20 @@ def answer(
     _train(settings, "answer", steps, as_json)
 
 
+@app.command()
+def ground(
+    config: Annotated[Path, typer.Argument(help="A YAML file with data from the world, such as finetune/configs/tiny.yaml.")],
+    steps: Steps = None,
+    output: Output = None,
+    as_json: AsJson = False,
+) -> None:
+    """Train an adapter that finds boxes, for `espresso annotate`: a frame and labels -> boxes."""
+    from finetune.config import read_config
+    from finetune.lora.config import FinetuneConfig
+
+    _train(read_config(config, FinetuneConfig, output=output), "ground", steps, as_json)
+
+
 def _train(config: FinetuneConfig, stage: StageName, steps: int | None, as_json: bool) -> None:
     """Train a stage; report left-out rows and the trainer's log on stderr, the result on stdout."""
     from espresso.cli import show

@@ -7,7 +7,7 @@ import re
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, redirect_stdout, suppress
-from typing import IO, TYPE_CHECKING, Any, cast
+from typing import IO, TYPE_CHECKING, Any, Protocol, TypeVar, cast
 
 import typer
 from rich.console import Console, Group, RenderableType
@@ -19,7 +19,28 @@ from espresso.schema import Answer, Caption, letter
 
 if TYPE_CHECKING:
     from agents.answer.graph import NodeStarted
-    from eval.run import RunProgress
+
+
+class LongWork(Protocol):
+    """Progress of anything long."""
+
+    @property
+    def doing(self) -> str:
+        """What is being done, such as "answering"."""
+        ...
+
+    @property
+    def done(self) -> int:
+        """Number of finished items."""
+        ...
+
+    @property
+    def total(self) -> int:
+        """Number of all items."""
+        ...
+
+
+Shown = TypeVar("Shown", bound=LongWork)
 
 BAR_WIDTH = 20
 SPEED_PERIOD_S = 120
@@ -64,7 +85,7 @@ def waiting(text: str) -> Iterator[Callable[[NodeStarted], None]]:
 
 
 @contextmanager
-def progress(details: Callable[[RunProgress], str]) -> Iterator[Callable[[RunProgress], None]]:
+def progress(details: Callable[[Shown], str]) -> Iterator[Callable[[Shown], None]]:
     """Show the progress of a long run on standard error: a bar, details, speed and remaining time.
 
     Standard output is redirected there meanwhile: it is for the result, and Ray prints lost workers
@@ -87,7 +108,7 @@ def progress(details: Callable[[RunProgress], str]) -> Iterator[Callable[[RunPro
     with redirect_stdout(sys.stderr), bars:
         bar_of: dict[str, Any] = {}
 
-        def update(run: RunProgress) -> None:
+        def update(run: Shown) -> None:
             if run.doing not in bar_of:
                 bar_of[run.doing] = bars.add_task(run.doing, completed=run.done, total=run.total, details="")
             bar = bar_of[run.doing]

@@ -105,8 +105,11 @@ class TransformersEmbedder:
     def _read(self) -> tuple[Any, Any]:
         folder = fetch(self._role.model, self._role.download)
         from transformers import AutoModel, AutoTokenizer  # noqa: PLC0415 - takes seconds
+        from transformers.utils import logging as transformers_logging  # noqa: PLC0415
 
         from espresso.models.transformers_model import LOADING  # noqa: PLC0415
+
+        transformers_logging.disable_progress_bar()
 
         try:
             with LOADING:

@@ -9,7 +9,8 @@ from espresso.errors import ProfileError
 from espresso.models.chat import ChatModel
 from espresso.models.embedder import Embedder, make_embedder
 from espresso.models.transformers_model import TransformersModel
-from espresso.profiles import LocalRole, Profile, Role, model_key, unique_models
+from espresso.models.zero_shot import ObjectDetector, PictureClassifier
+from espresso.profiles import LocalRole, Profile, Role, ZeroShotDetector, model_key, unique_models
 from espresso.profiles.address import check_key
 
 LOCAL_HOSTS = ("localhost", "127.0.0.1")
@@ -18,7 +19,7 @@ LOCAL_HOSTS = ("localhost", "127.0.0.1")
 
 @dataclass
 class Roles:
-    """The models that caption, select, reason and judge. One model can have several roles."""
+    """The models of a profile. One model can have several roles."""
 
     captioner: ChatModel
 
@@ -31,8 +32,18 @@ class Roles:
     embedder: Embedder | None = None
     """Measures how similar two texts are."""
 
+    writer: ChatModel | None = None
+    """Writes and filters questions."""
+
+    detector: ChatModel | ObjectDetector | None = None
+    """Finds boxes of objects."""
+
+    verifier: PictureClassifier | None = None
+    """Checks what a box shows."""
+
     adapters: dict[str, str] = field(default_factory=dict)
-    """Stage -> adapter name: "evidence" and "answer" of the reasoner, "judge" of the judge.
+    """Stage -> adapter name: "evidence" and "answer" of the reasoner, "judge" of the judge,
+    "ground" of the detector.
 
     A stage without an entry uses the base model.
     """
@@ -52,15 +63,19 @@ class Roles:
 
     async def disconnect(self) -> None:
         """Close the connections of the running event loop; the next request opens new ones."""
-        for model in self._models(self.captioner, self.selector, self.reasoner, self.judge):
+        for model in self._chat_models():
             await model.disconnect()
 
     def close(self) -> None:
         """Free all weights and worker threads. Closed models cannot be used again."""
-        for model in self._models(self.captioner, self.selector, self.reasoner, self.judge):
-            model.close()
-        if self.embedder:
-            self.embedder.close()
+        for model in (*self._chat_models(), self.embedder, self.verifier, self.detector):
+            if model is not None:
+                model.close()
+
+    def _chat_models(self) -> list[ChatModel]:
+        """Return each model that chats once."""
+        detector = None if isinstance(self.detector, ObjectDetector) else self.detector
+        return self._models(self.captioner, self.selector, self.reasoner, self.judge, self.writer, detector)
 
     @staticmethod
     def _models(*models: ChatModel | None) -> list[ChatModel]:
@@ -82,13 +97,20 @@ def connect(profile: Profile) -> Roles:
     def model(role: Role) -> ChatModel:
         return models[model_key(role)]
 
+    detector: ChatModel | ObjectDetector | None = None
+    if profile.detector:
+        role = profile.detector
+        detector = ObjectDetector(role) if isinstance(role, ZeroShotDetector) else model(role)
     return Roles(
         captioner=model(profile.captioner),
         selector=model(profile.selector),
         reasoner=model(profile.reasoner),
         judge=model(profile.judge) if profile.judge else None,
         embedder=make_embedder(profile.embedder) if profile.embedder else None,
-        adapters={name: name for role in (profile.reasoner, profile.judge) if role for name in role.adapters},
+        writer=model(profile.writer) if profile.writer else None,
+        detector=detector,
+        verifier=PictureClassifier(profile.verifier) if profile.verifier else None,
+        adapters={name: name for role in profile.roles.values() for name in role.adapters},
     )
 
 

@@ -19,7 +19,7 @@ from espresso.profiles.address import check_address
 from espresso.profiles.weights import identity
 from espresso.schema import Record
 
-CHAT_ROLES = ("captioner", "selector", "reasoner", "judge")
+CHAT_ROLES = ("captioner", "selector", "reasoner", "judge", "writer", "detector")
 SERVED_CONCURRENCY = 64
 """Concurrent requests to a vLLM server, which queues them; 1.67 times the throughput of 16."""
 
@@ -40,7 +40,7 @@ OptionalParameter = Literal[
 """A parameter of a request that a server may not accept."""
 
 _FOLDER = Path(__file__).parent
-_ROLES = (*CHAT_ROLES, "embedder", "detector")
+_ROLES = (*CHAT_ROLES, "embedder", "verifier")
 
 
 class LocalRole(Record):
@@ -183,6 +183,9 @@ class LocalEmbedder(Record):
     pooling: Literal["mean", "first"] = "mean"
     """Sentence embedding: the mean of all token embeddings, or the first one."""
 
+    same_above: float = Field(default=0.9, gt=0, le=1)
+    """Cosine similarity above which two captions say the same; depends on the model."""
+
     download: str | None = None
     """Size of the download in words."""
 
@@ -202,8 +205,43 @@ class ServerEmbedder(Record):
     api_key_env: str | None = None
     """Environment variable that holds the API key; None if the server needs none."""
 
+    same_above: float = Field(default=0.9, gt=0, le=1)
+    """Cosine similarity above which two captions say the same; depends on the model."""
+
 
 EmbedderRole = Annotated[LocalEmbedder | ServerEmbedder, Field(discriminator="backend")]
+
+
+class ZeroShotDetector(Record):
+    """An open-vocabulary object detector in this process, such as GroundingDINO or OWLv2."""
+
+    backend: Literal["zero-shot-object-detection"]
+    """Selects this kind of detector, by the name of the task in transformers."""
+
+    model: str
+    """Hub name or folder, as in `LocalRole`."""
+
+    min_score: float = Field(default=0.3, gt=0, lt=1)
+    """Score from which a detection counts; depends on the model."""
+
+    download: str | None = None
+    """Size of the download in words."""
+
+
+class ZeroShotClassifier(Record):
+    """A model of pictures and texts in this process, such as CLIP or SigLIP."""
+
+    backend: Literal["zero-shot-image-classification"]
+    """Selects this kind of verifier, by the name of the task in transformers."""
+
+    model: str
+    """Hub name or folder, as in `LocalRole`."""
+
+    download: str | None = None
+    """Size of the download in words."""
+
+
+DetectorRole = Annotated[LocalRole | ServerRole | ZeroShotDetector, Field(discriminator="backend")]
 
 
 class Profile(Record):
@@ -266,13 +304,23 @@ class Profile(Record):
     embedder: EmbedderRole | None = None
     """Embeds sentences for `espresso eval run --protocol open`; None if that is not supported."""
 
-    detector: Role | None = None
-    """Reserved for object detection."""
+    writer: Role | None = None
+    """Writes, filters and annotates questions for `espresso annotate`; a language model is enough.
+    None if the profile cannot construct datasets."""
+
+    detector: DetectorRole | None = None
+    """Finds the boxes of key items for `espresso annotate`: a detector, or a vision-language model
+    that writes boxes. None if boxes are left out."""
+
+    verifier: ZeroShotClassifier | None = None
+    """Checks that a box shows what its label says, as CLIP does in VideoEspresso. None keeps boxes
+    unchecked."""
 
     @property
     def roles(self) -> dict[str, LocalRole | ServerRole]:
-        """The chat roles that this profile defines, by name."""
-        return {name: role for name in CHAT_ROLES if (role := getattr(self, name))}
+        """The models that chat, by role."""
+        defined = {name: getattr(self, name) for name in CHAT_ROLES}
+        return {name: role for name, role in defined.items() if isinstance(role, LocalRole | ServerRole)}
 
 
 def names() -> list[str]:
@@ -405,7 +453,7 @@ def _with_folders(content: dict[str, Any], folder: Path) -> dict[str, Any]:
         return str(folder / source) if isinstance(source, str) and source.startswith("./") else source
 
     for role in (content[name] for name in _ROLES if isinstance(content.get(name), dict)):
-        if role.get("backend") == "transformers":
+        if role.get("backend") != "openai":
             role["model"] = resolve(role.get("model"))
             if isinstance(role.get("adapters"), dict):
                 role["adapters"] = {name: resolve(source) for name, source in role["adapters"].items()}

@@ -9,10 +9,10 @@ from typing import Any
 
 from pydantic import model_serializer
 
+from agents.budget import Prices, TokenUsage
 from agents.judge import CRITERIA, JudgeResult
+from espresso.log import LogEntry, read_header, read_lines
 from espresso.schema import Record, Verdict
-from eval.judge.budget import Prices, TokenUsage
-from eval.log.jsonl import LogEntry, read_header, read_lines
 from eval.sample import Sample
 from eval.stats import krippendorff_alpha, mean_interval
 

@@ -19,17 +19,17 @@ import numpy as np
 import prompts
 from agents.answer.context import AnswerContext, ShownFrame
 from agents.batch import bounded
+from agents.budget import Budget, BudgetExceededError, Prices, Reservation, TokenUsage
 from agents.judge import MAX_TOKENS, Judge
 from agents.session import Session
 from espresso.errors import DataError, EspressoError, MediaError, ProfileError, ServerDownError
+from espresso.log import JsonlLog
 from espresso.models import Picture
 from espresso.options import JUDGE_SAMPLES, JUDGE_TEMPERATURE
 from espresso.profiles import Profile, ServerRole
-from eval.judge.budget import Budget, BudgetExceededError, Prices, Reservation, TokenUsage
 from eval.judge.results import VERDICTS, JudgeConfig, JudgeSummary, VerdictRow, summarize
-from eval.log.jsonl import JsonlLog
-from eval.log.run_folder import RunConfig, read_run, read_samples
 from eval.run import RunProgress
+from eval.run_folder import RunConfig, read_run, read_samples
 from eval.sample import Sample
 
 logger = logging.getLogger(__name__)

@@ -33,8 +33,8 @@ from eval.judge_audit.pairwise import (
     self_preference,
 )
 from eval.judge_audit.progress import with_progress
-from eval.log.run_folder import read_run, read_samples
 from eval.run import RunProgress
+from eval.run_folder import read_run, read_samples
 
 CANNOT_COMPARE = "this judge scores one answer at a time and cannot compare two"
 

@@ -20,10 +20,10 @@ from espresso.errors import DataError
 from espresso.files import write_atomic
 from espresso.options import FRAME_COUNTS, EvalStrategy
 from espresso.schema import Record
-from eval.log.run_folder import read_samples
 from eval.metrics import Metrics, metrics
 from eval.report.table import PairedDifference, paired_difference
 from eval.run import RunProgress, run
+from eval.run_folder import read_samples
 
 WITH_TRUE_FRAMES = ("world",)
 """Datasets with ground-truth frames."""

@@ -20,8 +20,8 @@ from matplotlib.ticker import MaxNLocator
 from espresso import media, report
 from espresso.errors import MediaError
 from espresso.schema import Frame, Record, Truth, Verdict
-from eval.log.run_folder import read_samples
 from eval.report.table import RunColumn, compare, table_rows
+from eval.run_folder import read_samples
 from eval.sample import Sample
 
 PICTURE_PX = 160

@@ -13,8 +13,8 @@ from agents.judge import CRITERIA
 from espresso.errors import DataError
 from espresso.schema import TABLE_1, Record, Task, letter
 from eval.judge.results import criterion_scores, flat_scores, read_judge_config, read_verdicts
-from eval.log.run_folder import RunConfig, read_run, read_samples
 from eval.metrics import Metrics, TaskAccuracy, metrics, task_accuracies
+from eval.run_folder import RunConfig, read_run, read_samples
 from eval.sample import Sample
 from eval.stats import difference
 

@@ -17,8 +17,8 @@ from espresso.models.hub import fetch
 from espresso.options import UNIFORM_FRAMES, EvalStrategy, EvidenceMode
 from espresso.profiles import LocalRole, Profile
 from eval import run as evaluation
-from eval.log.run_folder import read_samples
 from eval.metrics import Metrics, metrics
+from eval.run_folder import read_samples
 from eval.sample import Sample
 from eval.stats import mean_interval
 from finetune.lora.collate import StageName

@@ -15,13 +15,13 @@ from typing import Literal
 import torch
 
 import prompts
-from espresso.datasets import Example
+from espresso.datasets import Example, FrameReference
 from espresso.errors import DataError
 from espresso.models.chat import Message, Picture
 from espresso.models.processor import ChatProcessor
 from prompts import Style
 
-StageName = Literal["evidence", "answer"]
+StageName = Literal["evidence", "answer", "ground"]
 IGNORE_INDEX = -100
 """Label of tokens that do not count in the loss."""
 
@@ -34,11 +34,21 @@ class TrainingRow:
     prompt_evidence: str | None = None
     """Evidence in the prompt of a second-stage row, "" for none. None makes a first-stage row,
     which has the evidence as its reply."""
+    grounding: bool = False
+    """Whether this is a row of the grounding stage: the question lists the key items to find in the
+    frame, and the reply is the evidence, their boxes."""
+    show_frames: bool = True
+    """Whether the prompt shows the frames."""
 
     @property
     def reply(self) -> str:
         """The text to learn."""
         return self.example.evidence if self.prompt_evidence is None else self.example.answer
+
+    @property
+    def frames(self) -> tuple[FrameReference, ...]:
+        """The frames that the prompt shows."""
+        return self.example.frames if self.show_frames else ()
 
     def messages(self, style: Style, size: int) -> tuple[Message, ...]:
         """Decode the frames and render the prompt.
@@ -51,7 +61,9 @@ class TrainingRow:
             MediaError: a frame cannot be decoded.
         """
         question = self.example.question
-        frames = [{"picture": Picture(frame.pixels(size)), "time": frame.time} for frame in self.example.frames]
+        frames = [{"picture": Picture(frame.pixels(size)), "time": frame.time} for frame in self.frames]
+        if self.grounding:
+            return prompts.render("annotate/ground", style=style, frame=frames[0], labels=question.split(", ")).messages
         if self.prompt_evidence is None:
             return prompts.render("evidence", style=style, frames=frames, question=question).messages
         return prompts.render(

@@ -110,6 +110,9 @@ class AnswerStageConfig(StageConfig):
 
     evidence: EvidenceMode = "truth"
     """Evidence in the prompts; see `espresso.options.EvidenceMode`."""
+    without_frames: float = Field(default=0.0, ge=0, le=1)
+    """Share of the prompts that show the evidence without its frames. A small model learns to
+    reason over the evidence much sooner from these."""
     first: Path | None = None
     """Folder of the first stage's adapter. None is `evidence` in the configuration's `output`."""
 
@@ -141,6 +144,9 @@ class FinetuneConfig(Settings):
     """The first stage: core frames and question -> evidence."""
     answer: AnswerStageConfig
     """The second stage: core frames, question and evidence -> answer."""
+    ground: StageConfig | None = None
+    """An adapter of its own on the base model: frame and labels -> boxes, for `espresso annotate`.
+    Its data is that of the world."""
     batch: int = Field(default=16, gt=0)
     """Questions per optimizer step over all processes, as in Table 8."""
     device_batch: int = Field(default=1, gt=0)

@@ -2,8 +2,10 @@
 
 `espresso finetune evidence CONFIG` trains an adapter that writes evidence from core frames;
 `espresso finetune answer CONFIG` continues from that adapter and learns to answer from frames and
-evidence (VideoEspresso, section 4 and Table 8). Each folder holds the adapter, `lineage.json` (see
-`finetune.provenance`) and `loss.png`. A server can offer both adapters of one base model.
+evidence (VideoEspresso, section 4 and Table 8). `espresso finetune ground CONFIG` trains an adapter
+of the base model that finds boxes, for dataset construction. Each folder holds the adapter,
+`lineage.json` (see `finetune.provenance`) and `loss.png`. A server can offer all adapters of one
+base model.
 """
 
 from __future__ import annotations
@@ -16,13 +18,15 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from espresso.datasets import Example, LoadedExamples
+from espresso.errors import DataError
 from espresso.models.hub import fetch
 from espresso.profiles.weights import weights_digest
 from finetune.checkpoints import LEFT_OUT, claim_checkpoints, writing
 from finetune.install import check_output
 from finetune.lora.collate import StageName, TrainingRow
-from finetune.lora.config import DataSource, FinetuneConfig
+from finetune.lora.config import DataSource, FinetuneConfig, StageConfig
 from finetune.lora.examples import load
+from finetune.lora.ground import grounding_examples
 from finetune.provenance import Provenance, check_first_stage, data_digest
 
 if TYPE_CHECKING:
@@ -61,6 +65,9 @@ def train_stage(
         ModelError: the base model cannot be loaded, or the trained adapter has no effect.
     """
     out = config.output / stage
+    stage_config: StageConfig | None = getattr(config, stage)
+    if stage_config is None:
+        raise DataError(f"this config has no section {stage!r}. Add one with a learning_rate, as finetune/configs/tiny.yaml has.")
     check_output(out)
     continues = stage == "answer" and config.answer.has_first_stage
     first = (config.answer.first or config.output / "evidence") if continues else None
@@ -78,10 +85,9 @@ def train_stage(
     ranks = {"rank": process.process_index, "processes": process.num_processes}
     checkpoints = out.with_name(f"{stage}-checkpoints")
     limit = steps * config.batch if steps else None
-    evidence = stage == "evidence" or config.answer.evidence != "none"
-    train_data = _load_all(config.data, config.seed, limit, evidence=evidence)
+    train_data = _load_all(config.data, config, stage, limit)
     train_data = replace(train_data, examples=train_data.examples[:limit])
-    held_out = _load_all(config.held_out, config.seed, evidence=evidence)
+    held_out = _load_all(config.held_out, config, stage)
     examples = train_data.examples + held_out.examples
     to_predict = needs_prediction(config, train_data.examples) + needs_prediction(config, held_out.examples) if first else []
     check = RowCheck(config, base, examples, **ranks)
@@ -106,7 +112,7 @@ def train_stage(
 
     result = train(
         config,
-        config.evidence if stage == "evidence" else config.answer,
+        stage_config,
         base,
         rows,
         make_rows(config, stage, held_out.examples, predicted),
@@ -152,11 +158,17 @@ def make_rows(
     """
     if stage == "evidence":
         return [TrainingRow(example) for example in examples]
+    if stage == "ground":
+        return [TrainingRow(example, grounding=True) for example in examples]
     if config.answer.evidence == "none":
         return [TrainingRow(example, "") for example in examples]
     if config.answer.evidence == "joint":
         return [row for example in examples for row in (TrainingRow(example), TrainingRow(example, example.evidence))]
-    return [TrainingRow(example, predicted.get(example.id, example.evidence)) for example in examples]
+    hidden = np.random.default_rng([config.seed, 1]).random(len(examples)) < config.answer.without_frames
+    return [
+        TrainingRow(example, predicted.get(example.id, example.evidence), show_frames=not is_hidden)
+        for example, is_hidden in zip(examples, hidden, strict=True)
+    ]
 
 
 def needs_prediction(config: FinetuneConfig, examples: Sequence[Example]) -> list[Example]:
@@ -166,11 +178,15 @@ def needs_prediction(config: FinetuneConfig, examples: Sequence[Example]) -> lis
     return [example for example, is_chosen in zip(examples, chosen, strict=True) if is_chosen]
 
 
-def _load_all(sources: Iterable[DataSource], seed: int, limit: int | None = None, *, evidence: bool) -> LoadedExamples:
-    """Load all data sources and concatenate them."""
-    loaded = [load(source, seed, limit, evidence=evidence) for source in sources]
+def _load_all(
+    sources: Iterable[DataSource], config: FinetuneConfig, stage: StageName, limit: int | None = None
+) -> LoadedExamples:
+    """Load all data sources for a stage and concatenate them."""
+    evidence = stage == "evidence" or config.answer.evidence != "none"
+    loaded = [load(source, config.seed, limit, evidence=evidence) for source in sources]
+    examples = tuple(example for each in loaded for example in each.examples)
     return LoadedExamples(
-        tuple(example for each in loaded for example in each.examples),
+        grounding_examples(examples, config.seed) if stage == "ground" else examples,
         tuple(row for each in loaded for row in each.bad),
         tuple(note for each in loaded for note in each.notes),
     )

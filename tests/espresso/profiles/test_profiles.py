@@ -63,6 +63,7 @@ def test_served_models_have_consecutive_ports(write):
         ("OpenGVLab/InternVL3-1B-hf", "http://gpu7:9000/v1"),
         ("Qwen/Qwen2.5-1.5B-Instruct", "http://gpu7:9001/v1"),
         ("Qwen/Qwen2.5-VL-7B-Instruct", "http://gpu7:9002/v1"),
+        ("Qwen/Qwen2.5-VL-7B-Instruct", "http://gpu7:9002/v1"),  # the writer is the reasoner's model
     ]
     roles = connect(profile)
     assert isinstance(roles.captioner, OpenAIModel)

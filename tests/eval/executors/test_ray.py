@@ -16,8 +16,8 @@ from espresso import profiles
 from espresso.errors import DataError, ModelError, ServerDownError
 from espresso.profiles import LocalRole
 from espresso.schema import Question
-from eval.log.run_folder import read_samples
 from eval.run import run
+from eval.run_folder import read_samples
 from eval.sample import Sample
 from tests.espresso.cli.conftest import Handler, write_profile
 from tests.http_server import http_server
@@ -25,7 +25,8 @@ from tests.http_server import http_server
 ray = pytest.importorskip("ray")
 from ray.exceptions import RayError  # noqa: E402
 
-from eval.executors.ray import MAX_RESTARTS, cluster, distribute  # noqa: E402 - needs Ray
+from agents.ray_cluster import MAX_RESTARTS, cluster, distribute  # noqa: E402 - needs Ray
+from eval.executors.ray import lost_samples, name_of  # noqa: E402
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="Ray's support of Windows is experimental")
 ASKED = 12
@@ -131,6 +132,9 @@ def test_a_model_that_a_worker_does_not_have_is_told_as_ever(profile, tmp_path):
         run("world", limit=3, strategy="blind", profile=here.model_copy(update={"reasoner": lost}), executor="ray", out=Path("r"))
 
 
+HOW = {"name": name_of, "lost": lost_samples, "at_once": 32}
+
+
 def clip_of(name):
     """A clip with one question."""
     return [Question(id=name, visuals=("clip.mp4",), text="What?")]
@@ -150,7 +154,7 @@ async def test_a_clip_that_kills_every_worker_is_an_error_and_the_others_are_ans
 
     workers = [ray.remote(Mortal).options(max_restarts=MAX_RESTARTS).remote() for _ in range(2)]
     names, kept = ["one", "deadly", "two", "three", "four"], []
-    await distribute(list(map(clip_of, names)), workers, kept.append)
+    await distribute(list(map(clip_of, names)), workers, kept.append, **HOW)
     assert sorted(sample.id for sample in kept) == sorted(names)
     assert {sample.id: sample.error for sample in kept if sample.error} == {
         "deadly": "a worker died 2 times while it ran only this clip. "
@@ -179,7 +183,7 @@ def played(turns):
 async def test_giving_a_clip_up_last_of_all_ends_the_run(turns):
     kept = []
     async with asyncio.timeout(30):
-        await distribute(list(map(clip_of, ["one", "deadly", "two"])), played(turns), kept.append)
+        await distribute(list(map(clip_of, ["one", "deadly", "two"])), played(turns), kept.append, **HOW)
     assert sorted(sample.id for sample in kept) == ["deadly", "one", "two"]
 
 
@@ -195,7 +199,7 @@ async def test_a_disk_that_is_full_ends_the_run_wherever_it_is(turns, place):
 
     async with asyncio.timeout(30):
         with pytest.raises(ExceptionGroup, check=lambda group: "no space" in str(group.exceptions[0])):
-            await distribute(list(map(clip_of, ["one", "two", "three"])), played(turns), keep)
+            await distribute(list(map(clip_of, ["one", "two", "three"])), played(turns), keep, **HOW)
 
 
 def test_no_cluster_is_one_sentence(profile):

@@ -4,10 +4,10 @@ import json
 
 import pytest
 
+from agents.budget import Prices
 from agents.judge import CRITERIA, Criterion, Judgement
 from espresso.errors import DataError
 from espresso.schema import Question, Verdict
-from eval.judge.budget import Prices
 from eval.judge.results import (
     JudgeConfig,
     VerdictRow,

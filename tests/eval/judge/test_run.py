@@ -6,17 +6,17 @@ from collections import Counter
 
 import pytest
 
+from agents.budget import BudgetExceededError
 from agents.judge import CRITERIA
 from agents.session import Session
 from espresso import media, profiles
 from espresso.errors import DataError, EspressoError, ProfileError
 from espresso.models import Roles
 from espresso.schema import Answer, CoreFrame, Evidence, Frame, Question, Step, Truth
-from eval.judge.budget import BudgetExceededError
 from eval.judge.results import read_verdicts
 from eval.judge.run import judge_run, run_hash
-from eval.log.run_folder import RunConfig, RunFolder
 from eval.report.table import compare, markdown
+from eval.run_folder import RunConfig, RunFolder
 from eval.sample import Sample
 from tests.http_server import completion, http_server
 

@@ -16,7 +16,7 @@ from espresso.world import questions_of, story
 from eval.judge_audit import metrics
 from eval.judge_audit.audit import audit
 from eval.judge_audit.cases import make_cases
-from eval.log.run_folder import RunConfig, RunFolder
+from eval.run_folder import RunConfig, RunFolder
 from eval.sample import Sample
 
 

@@ -15,10 +15,10 @@ from typer.testing import CliRunner
 from espresso.cli import app
 from espresso.errors import DataError
 from espresso.schema import Verdict
-from eval.log.run_folder import read_samples
 from eval.report import html as page
 from eval.report.table import compare
 from eval.run import run
+from eval.run_folder import read_samples
 
 LIMIT = 6
 HOSTILE = (

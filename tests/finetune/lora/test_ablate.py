@@ -7,8 +7,8 @@ import pytest
 import finetune
 from espresso import profiles
 from espresso.errors import DataError
-from eval.log.run_folder import read_samples
 from eval.metrics import Metrics
+from eval.run_folder import read_samples
 from finetune.config import read_config
 from finetune.lora.ablate import UNIFORM_FRAMES, VARIANTS, VariantResult, ablate, table, variant_config
 from finetune.lora.config import FinetuneConfig

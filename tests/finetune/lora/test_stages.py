@@ -7,6 +7,7 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
+from espresso.errors import DataError
 from espresso.models import TransformersModel
 from finetune.lora.config import World
 from finetune.lora.examples import load
@@ -87,3 +88,20 @@ def test_two_processes_learn_the_same_as_one(make_config, tmp_path):
         assert f"processes: {processes}" in done.stdout, done.stderr[-2000:]
         weights[processes] = load_file(config.output / "evidence" / "adapter_model.safetensors")
     assert all(torch.allclose(weights[1][name], weights[2][name], atol=1e-4) for name in weights[1])
+
+
+def test_some_prompts_of_the_second_stage_show_no_frames(make_config, tmp_path):
+    config = make_config(tmp_path)
+    config = config.model_copy(update={"answer": config.answer.model_copy(update={"without_frames": 0.5})})
+    examples = load(World(format="world", count=60)).examples
+    rows = make_rows(config, "answer", examples, {})
+    hidden = [row for row in rows if not row.show_frames]
+    assert 15 < len(hidden) < 45
+    assert all(message.pictures == 0 for row in hidden for message in row.messages("tiny", 112))
+    assert all(row.example.evidence in str(row.messages("tiny", 112)) for row in hidden)
+    assert all(row.show_frames for row in make_rows(config, "evidence", examples, {}))
+
+
+def test_a_config_without_a_grounding_section_is_one_sentence(make_config, tmp_path):
+    with pytest.raises(DataError, match="no section 'ground'"):
+        train_stage(make_config(tmp_path), "ground")

@@ -36,12 +36,10 @@ def with_adapters(**adapters):
 
 
 def test_roles_with_the_same_base_share_a_server():
-    vlm, selector, judge = launch.plan(profiles.load("tiny"), 8000)
-    assert vlm.roles == ("captioner", "reasoner")
-    assert (selector.roles, judge.roles) == (("selector",), ("judge",))
-    assert [server.base_url for server in (vlm, selector, judge)] == [
-        f"http://localhost:{port}/v1" for port in (8000, 8001, 8002)
-    ]
+    vlm, *others = launch.plan(profiles.load("tiny"), 8000)
+    assert vlm.roles == ("captioner", "reasoner", "detector")
+    assert [server.roles for server in others] == [("selector",), ("judge",), ("writer",)]
+    assert [server.base_url for server in (vlm, *others)] == [f"http://localhost:{port}/v1" for port in (8000, 8001, 8002, 8003)]
 
 
 def test_only_servers_of_vision_roles_accept_pictures():
@@ -59,7 +57,7 @@ def test_servers_write_json_as_this_process_does():
 
 def test_a_server_offers_its_adapters_and_follows_the_profile():
     captioner, reasoner = launch.plan(with_adapters(evidence="/lora/e", answer="/lora/a"), 8000)
-    assert reasoner.roles == ("selector", "reasoner")
+    assert reasoner.roles == ("selector", "reasoner", "writer")
     assert options(captioner)["--limit-mm-per-prompt"] == '{"image": 1}'
     assert options(reasoner)["--max-model-len"] == "16384"
     assert options(reasoner)["--kv-cache-memory-bytes"] == str(4 << 30)
@@ -80,7 +78,7 @@ def test_servers_of_one_gpu_request_shares_that_fit_together():
 def test_a_role_can_use_several_gpus():
     profile = profiles.load("paper")
     split = profile.reasoner.model_copy(update={"tensor_parallel": 2, "devices": (2, 3)})
-    servers = launch.plan(profile.model_copy(update={"reasoner": split}), 8000, cards=[H100] * 4)
+    servers = launch.plan(profile.model_copy(update={"reasoner": split, "writer": split}), 8000, cards=[H100] * 4)
     *_, reasoner = servers
     assert options(reasoner)["--tensor-parallel-size"] == "2"
     assert options(reasoner)["--kv-cache-memory-bytes"] == str(8 << 30)
@@ -154,7 +152,9 @@ def test_a_dry_run_prints_the_plan_besides_the_command(monkeypatch):
 
 def test_a_dry_run_on_a_cpu_says_so():
     done = CliRunner().invoke(app, ["serve", "models", "--profile", "tiny", "--dry-run"])
-    assert re.search(r"captioner, reasoner: .*/tiny/vlm, port 8000, CPU, [\d.]+ GB weights \+ 1 GB KV cache$", done.stderr, re.M)
+    assert re.search(
+        r"captioner, reasoner, detector: .*/tiny/vlm, port 8000, CPU, [\d.]+ GB weights \+ 1 GB KV cache$", done.stderr, re.M
+    )
 
 
 def test_a_port_that_is_in_use_is_named():

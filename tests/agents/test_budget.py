@@ -5,7 +5,7 @@ import random
 
 import pytest
 
-from eval.judge.budget import Budget, BudgetExceededError, Prices, TokenUsage
+from agents.budget import Budget, BudgetExceededError, Prices, TokenUsage
 
 
 async def spend(budget, maximum, actual, *, steps=1, on_start=lambda: None):

@@ -98,7 +98,7 @@ def page(answers: Sequence[Answer], clips: Sequence[Media]) -> str:
     def picture(answer: Answer, frame: Frame) -> str:
         return pictures[answer.visuals[frame.visual].digest, frame.index]
 
-    return template(Path(__file__).with_name("report.html.jinja")).render(answers=answers, picture=picture, letter=letter)
+    return template(Path(__file__).with_name("answer.html.jinja")).render(answers=answers, picture=picture, letter=letter)
 
 
 @cache

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import Unpack
 
 from espresso.errors import EspressoError
+from espresso.models import ChatModel, Completion, Conversation, Roles, TokenCount
+from espresso.models.chat import GenerateConfig, GenerateOptions
+from espresso.profiles import Profile, ServerRole
 
 
 class BudgetExceededError(EspressoError):
@@ -103,3 +107,62 @@ class Budget:
 
     def _available(self) -> float:
         return self.limit - self.spent - sum(reservation.maximum for reservation in self._reservations)
+
+
+class MeteredModel:
+    """A chat model whose requests are paid from a budget.
+
+    Args:
+        model: the model.
+        prices: its prices.
+        budget: the budget, which several models may share.
+        extra_tokens: tokens that a reply may have beyond `max_tokens`, as in the model's role.
+    """
+
+    def __init__(self, model: ChatModel, prices: Prices, budget: Budget, extra_tokens: int = 0) -> None:
+        self.name = model.name
+        self._model, self._prices, self._budget, self._extra_tokens = model, prices, budget, extra_tokens
+
+    @property
+    def context_length(self) -> int:
+        """See `ChatModel.context_length`."""
+        return self._model.context_length
+
+    async def chat(self, messages: Conversation, **options: Unpack[GenerateOptions]) -> Completion:
+        """Reply to one conversation; see `ChatModel.chat`.
+
+        Raises:
+            BudgetExceededError: the reply could cost more than what is left of the budget.
+        """
+        longest = options.get("max_tokens", GenerateConfig.max_tokens) + self._extra_tokens
+        maximum = self._prices.dollars(TokenUsage(self.count_tokens(messages).total, longest))
+        async with self._budget.reserve(maximum) as reservation:
+            reply = await self._model.chat(messages, **options)
+            reservation.spent = self._prices.dollars(TokenUsage(reply.tokens_in, reply.tokens_out))
+        return reply
+
+    async def chat_many(self, conversations: Sequence[Conversation], **options: Unpack[GenerateOptions]) -> list[Completion]:
+        """Reply to many conversations concurrently; see `ChatModel.chat_many` and `chat`."""
+        return list(await asyncio.gather(*(self.chat(messages, **options) for messages in conversations)))
+
+    def count_tokens(self, messages: Conversation) -> TokenCount:
+        """See `ChatModel.count_tokens`."""
+        return self._model.count_tokens(messages)
+
+    async def disconnect(self) -> None:
+        """See `ChatModel.disconnect`."""
+        await self._model.disconnect()
+
+    def close(self) -> None:
+        """See `ChatModel.close`."""
+        self._model.close()
+
+
+def metered(roles: Roles, profile: Profile, budget: Budget) -> Roles:
+    """Return the models of a profile, those with prices paid from a budget."""
+    paid = {
+        name: MeteredModel(getattr(roles, name), Prices(role.price_in, role.price_out), budget, role.extra_tokens)
+        for name, role in profile.roles.items()
+        if isinstance(role, ServerRole) and role.price_in is not None and role.price_out is not None
+    }
+    return replace(roles, **paid)  # type: ignore[arg-type]

@@ -6,7 +6,7 @@ import pytest
 
 from espresso.errors import DataError
 from espresso.schema import Question
-from eval.log.run_folder import RunConfig, RunFolder, read_run
+from eval.run_folder import RunConfig, RunFolder, read_run
 from eval.sample import Sample
 
 CONFIGURATION = RunConfig(
@@ -104,7 +104,7 @@ def test_a_spoilt_line_is_named(tmp_path):
 
 def test_run_json_keeps_the_versions_of_every_start_that_changed_them(tmp_path, monkeypatch):
     for commit in ("1", "1", "2"):
-        monkeypatch.setattr("eval.log.jsonl.current_environment", lambda commit=commit: {"commit": commit})
+        monkeypatch.setattr("espresso.log.current_environment", lambda commit=commit: {"commit": commit})
         with opened(tmp_path / "run"):
             pass
     record = json.loads((tmp_path / "run" / "run.json").read_text())

@@ -7,10 +7,10 @@ from pathlib import Path
 from typing import Any
 
 from espresso.errors import DataError
+from espresso.log import JsonlLog, LogHeader, read_header, read_lines
 from espresso.options import Protocol
 from espresso.profiles import CHAT_ROLES
 from espresso.schema import Record
-from eval.log.jsonl import JsonlLog, LogHeader, read_header, read_lines
 from eval.sample import Sample
 
 _SERVER_FIELDS = ("cache_gb", "overhead_gb", "tensor_parallel", "devices")

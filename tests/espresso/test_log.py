@@ -3,8 +3,8 @@
 import pytest
 
 from espresso.errors import DataError
+from espresso.log import JsonlLog, LogEntry, read_header, read_lines
 from espresso.schema import Record
-from eval.log.jsonl import JsonlLog, LogEntry, read_header, read_lines
 
 
 class Settings(Record):

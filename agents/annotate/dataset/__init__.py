@@ -1,0 +1,1 @@
+"""What becomes of constructed questions: the output files, statistics, exports, the review page."""

@@ -1,0 +1,201 @@
+"""Training batches for the tiny question writer, from stories of the world's train split.
+
+A row is one of the four prompts of dataset construction (`prompts/tiny/annotate`) over captions as
+the captioner gives them, and the reply to it, the JSON of `agents.annotate.graph.replies`:
+
+- write: captions -> the story's questions whose acts the captions show, and their answers;
+- filter: captions and a pair -> what the captions say, and whether to keep the pair. Bad pairs have
+  another option as their answer, ask about another clip, ask for an opinion, or contradict the
+  order of the clip;
+- evidence: captions and a pair -> the captions that the answer follows from, and what they name;
+- distract: captions and a pair -> three wrong answers.
+
+The shipped writer was trained on these batches: the order of random draws and all texts must not
+change.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from pydantic import BaseModel
+from torch.utils.data import Dataset
+from transformers import Qwen2Tokenizer
+
+import prompts
+from agents.annotate.graph.replies import Citation, Distractors, Review, WrittenPair, WrittenPairs
+from agents.answer.select import distinct_positions
+from espresso import world
+from espresso.models.chat import Message
+from espresso.schema import Task
+from espresso.world import Motif
+from espresso.world.cast import COLOURS, SHAPES, VEHICLES
+from finetune.tiny.config import TinyConfig
+from finetune.tiny.data import TRAIN_STORIES, Batch, MarkedConversation, collate, corrupt_caption
+
+CORRUPTED_CAPTIONS = 0.03
+"""Share of captions with a wrong colour, shape or vehicle; the replies are those of the clip."""
+SHARES = {"write": 0.3, "filter": 0.35, "evidence": 0.2, "distract": 0.15}
+"""Share of the batches of each kind."""
+
+UNSEEN = Review(reason="the captions do not show this", consistent=False, objective=True, continuous=True)
+SUBJECTIVE = Review(reason="a matter of opinion", consistent=True, objective=False, continuous=True)
+DISCONTINUOUS = Review(reason="against the order of the video", consistent=True, objective=True, continuous=False)
+
+OPINIONS = (
+    ("Do you like the {}?", "yes, the {}"),
+    ("Which thing is the nicest?", "the {}"),
+    ("What would you say to the {}?", "it depends"),
+    ("What might the {} do tomorrow?", "anything"),
+)
+"""Subjective and open-ended questions with an answer."""
+
+
+@dataclass(frozen=True)
+class ShownStory:
+    """A story as a captioner describes it."""
+
+    captions: tuple[dict[str, object], ...]
+    """The inputs of a prompt: number, time and text of each caption."""
+
+    motifs: tuple[tuple[Motif, tuple[int, ...]], ...]
+    """The questions whose acts the captions show, in the order of these acts, each with the
+    positions of the captions that show them."""
+
+
+def show_story(rng: np.random.Generator, index: int) -> ShownStory:
+    """Caption a story of the train split at about one frame per second."""
+    story = world.story("train", index)
+    step = max(float(rng.uniform(0.8, 1.0)), story.duration / 16)
+    times = [round(float(time), 1) for time in np.arange(rng.uniform(0, 1.0), story.duration, step)]
+    kept = [times[position] for position in distinct_positions([story.caption(time) for time in times])]
+    texts = [story.caption(time) for time in kept]
+    beats = [story.beat_at(time) for time in kept]
+    texts = [text if rng.random() > CORRUPTED_CAPTIONS else corrupt_caption(rng, text) for text in texts]
+    captions = tuple({"number": n, "time": time, "text": text} for n, (time, text) in enumerate(zip(kept, texts, strict=True), 1))
+    motifs = []
+    for motif, needed in zip(story.motifs, story.needed, strict=True):
+        shown = [next((n for n, beat in enumerate(beats) if beat is story.beats[i]), None) for i in needed]
+        if None not in shown:
+            motifs.append((motif, tuple(n for n in shown if n is not None)))
+    return ShownStory(captions, tuple(sorted(motifs, key=lambda each: each[1])))
+
+
+class WriterBatches(Dataset[Batch]):
+    """Batches for the writer, each of one kind of prompt.
+
+    Args:
+        config: training configuration; `writer_batch`, `batches` and `seed` are used.
+        tokens: the writer's tokenizer.
+    """
+
+    def __init__(self, config: TinyConfig, tokens: Qwen2Tokenizer) -> None:
+        self.config, self.tokens = config, tokens
+
+    def __len__(self) -> int:
+        return self.config.batches
+
+    def __getitem__(self, index: int) -> Batch:
+        rng = np.random.default_rng([self.config.seed, 1, index])
+        kind = str(rng.choice(list(SHARES), p=list(SHARES.values())))
+        rows = list[MarkedConversation]()
+        while len(rows) < self.config.writer_batch:
+            rows += [((*prompt, reply), frozenset()) for prompt, reply in draw_rows(rng, kind)]
+        return collate(rows[: self.config.writer_batch], self.tokens)
+
+
+def draw_rows(rng: np.random.Generator, kind: str) -> Iterator[tuple[tuple[Message, ...], Message]]:
+    """Yield the rows of one kind about one story: prompt and reply."""
+    story = show_story(rng, int(rng.integers(TRAIN_STORIES)))
+    if kind == "write":
+        pairs = [
+            WrittenPair(task=motif.task, question=motif.text, reasoning=_facts(story, shown), answer=motif.answer)
+            for motif, shown in story.motifs
+        ]
+        yield _row(kind, story, WrittenPairs(pairs=pairs), count=2)
+        return
+    for motif, shown in story.motifs:
+        pair = {"question": motif.text, "answer": motif.answer}
+        if kind == "filter":
+            question, answer, review = _draw_review(rng, story, motif, shown)
+            yield _row(kind, story, review, question=question, answer=answer)
+        elif kind == "evidence":
+            yield _row(kind, story, cite(story.captions, shown), **pair)
+        else:
+            wrong = sorted(option for option in motif.options if option != motif.answer)
+            yield _row(kind, story, Distractors(distractors=wrong), **pair)
+
+
+def _row(kind: str, story: ShownStory, reply: BaseModel, **inputs: object) -> tuple[tuple[Message, ...], Message]:
+    prompt = prompts.render(f"annotate/{kind}", style="tiny", captions=story.captions, **inputs)
+    return prompt.messages, Message("assistant", (reply.model_dump_json(),))
+
+
+def cite(captions: Sequence[dict[str, object]], positions: Sequence[int]) -> Citation:
+    """Return the citation of the captions at these positions."""
+    cited = [captions[position] for position in positions]
+    return Citation(
+        captions=[str(caption["text"]) for caption in cited],
+        key_items=list(dict.fromkeys(item for caption in cited for item in key_items(str(caption["text"])))),
+        evidence=" ".join(f"{caption['time']:.1f}s: {caption['text']}." for caption in cited),
+    )
+
+
+_THING = re.compile(rf"\b(?:{'|'.join(COLOURS)}) (?:{'|'.join((*SHAPES, *VEHICLES))})\b")
+_TURNS = re.compile(r"^(\w+) turns (\w+)$")
+
+
+def key_items(caption: str) -> list[str]:
+    """Return the things that a caption names; one that turns black is a black one."""
+    return [f"{turns[2]} {turns[1]}"] if (turns := _TURNS.match(caption)) else _THING.findall(caption)
+
+
+def _facts(story: ShownStory, positions: Sequence[int]) -> str:
+    return ". ".join(str(story.captions[position]["text"]) for position in positions)
+
+
+def _draw_review(rng: np.random.Generator, story: ShownStory, motif: Motif, shown: Sequence[int]) -> tuple[str, str, Review]:
+    """Draw a pair and the review that it deserves: question, answer, review."""
+
+    def review(answer: str) -> Review:
+        """Both answers stand side by side, so that a small model can compare them."""
+        reason = f"{_facts(story, shown)}: {motif.answer}; given: {answer}"
+        return Review(reason=reason, consistent=answer == motif.answer, objective=True, continuous=True)
+
+    kind = rng.choice(["good", "wrong", "unseen", "subjective", "discontinuous"], p=[0.4, 0.4, 0.1, 0.05, 0.05])
+    if kind == "wrong":
+        wrong = [option for option in motif.options if option != motif.answer]
+        answer = str(rng.choice(wrong))
+        return motif.text, answer, review(answer)
+    if kind == "unseen":
+        other = show_story(rng, int(rng.integers(TRAIN_STORIES))).motifs
+        foreign = [each for each, _ in other if each.task not in (Task.NARRATIVE, Task.INGREDIENT, Task.TRAFFIC)]
+        named = [each for each in foreign if not _names(each.text) <= _names(" ".join(str(c["text"]) for c in story.captions))]
+        if named:
+            return named[0].text, named[0].answer, UNSEEN
+    if kind == "subjective":
+        question, answer = OPINIONS[rng.integers(len(OPINIONS))]
+        thing = str(rng.choice(sorted(_names(motif.text)) or ["red square"]))
+        return question.format(thing), answer.format(thing), SUBJECTIVE
+    if kind == "discontinuous":
+        late, early = str(story.captions[-1]["text"]), str(story.captions[0]["text"])
+        if late != early:
+            return f"After {late}, why is it that {early}?", motif.answer, DISCONTINUOUS
+    return motif.text, motif.answer, review(motif.answer)
+
+
+def _names(text: str) -> set[str]:
+    return set(_THING.findall(text))
+
+
+def corpus() -> Iterator[str]:
+    """Yield text as the writer reads and writes it, to train the tokenizer on."""
+    rng = np.random.default_rng(0)
+    for kind in SHARES:
+        for _ in range(500):
+            for prompt, reply in draw_rows(rng, kind):
+                yield "".join(str(part) for part in prompt[-1].content)
+                yield str(reply.content[0])
