@@ -105,7 +105,7 @@ def ablate(
             settings.
         ModelError: a model cannot be loaded.
     """
-    if len(config.data) != 1 or not isinstance(config.data[0], World):
+    if not all(isinstance(source, World) for source in config.data):
         raise DataError("the ablation needs ground truth from the world. Use a config with `format: world` as its only data.")
     results = []
     for variant in variants:
@@ -130,7 +130,7 @@ def variant_config(config: FinetuneConfig, variant: Variant, seed: int, rows: in
         "count": 2 * rows if variant.evidence == "none" else rows,
         "uniform": UNIFORM_FRAMES if variant.uniform else None,
     }
-    answer: dict[str, object] = {"evidence": variant.evidence, "epochs": 1.0}
+    answer: dict[str, object] = {"evidence": variant.evidence, "epochs": 1.0, "without_frames": 0.0}
     if variant.has_first_stage:
         answer["first"] = folder / f"{'uniform-' if variant.uniform else ''}first-{seed}" / "evidence"
     else:
@@ -138,7 +138,7 @@ def variant_config(config: FinetuneConfig, variant: Variant, seed: int, rows: in
     return config.model_copy(
         update={
             "output": folder / f"{variant.folder}-{seed}",
-            "data": (config.data[0].model_copy(update=data),),
+            "data": (config.data[0].model_copy(update=data),),  # all tasks; further sources repeat some
             "held_out": (),
             "seed": seed,
             "evidence": config.evidence.model_copy(update={"epochs": 1.0}),

@@ -45,7 +45,7 @@ def weights_of(folder):
 def test_a_model_that_the_adapters_do_not_belong_to_is_refused(profile, other_base, tmp_path):
     target = tmp_path / "tiny" / "vlm"
     before = weights_of(target)
-    with pytest.raises(DataError, match=r"evidence and answer in .*tiny were trained on other weights.*--force"):
+    with pytest.raises(DataError, match=r"evidence and answer and ground in .*tiny were trained on other weights.*--force"):
         install(other_base, "vlm", profile)
     assert weights_of(target) == before
 
@@ -84,7 +84,10 @@ def test_an_adapter_of_this_base_model_is_installed(profile, tmp_path):
 @pytest.mark.parametrize(
     ("name", "message"),
     [
-        ("model", r"no model or adapter folder named 'model' \(available: vlm, selector, judge, evidence, answer\)"),
+        (
+            "model",
+            r"no model or adapter folder named 'model' \(available: vlm, selector, judge, writer, evidence, answer, ground\)",
+        ),
         ("judge", r"not a trained model \(config\.json or the weights are missing\)"),
         ("answer", r"not a trained adapter \(adapter_config\.json or the weights are missing\)"),
     ],

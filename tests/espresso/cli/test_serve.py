@@ -100,7 +100,9 @@ def test_frames_that_exceed_the_context_are_left_out_with_a_note(session, clip):
 
 async def test_the_error_for_an_unknown_model_lists_the_served_ones(servers, port):
     nobody = OpenAIModel("nobody", base_url=f"http://localhost:{port}/v1", context_length=1024, picture_tokens=18)
-    with pytest.raises(ModelError, match=r"no model is called 'nobody' there \(it serves: vlm@\w+, evidence@\w+, answer@\w+\)"):
+    with pytest.raises(
+        ModelError, match=r"no model is called 'nobody' there \(it serves: vlm@\w+, evidence@\w+, answer@\w+, ground@\w+\)"
+    ):
         await nobody.chat(HELLO)
     await nobody.disconnect()
 
