@@ -94,6 +94,8 @@ def _folders(profile: Profile) -> tuple[dict[str, Path], dict[str, tuple[Path, P
             base = Path(role.model)
             models[base.name] = base
             adapters |= {Path(path).name: (Path(path), base) for path in role.adapters.values() if Path(path).is_absolute()}
+    if profile.verifier and Path(profile.verifier.model).is_absolute():
+        models[Path(profile.verifier.model).name] = Path(profile.verifier.model)
     return models, adapters
 
 

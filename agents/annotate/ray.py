@@ -14,7 +14,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from agents.annotate.records import VideoAnnotation
-from agents.annotate.work import AnnotateConfig, Work
+from agents.annotate.work import AnnotateConfig, Work, load_models
 from agents.budget import Budget, metered
 from agents.ray_cluster import run_on_workers
 from agents.session import Session
@@ -57,18 +57,20 @@ class Worker:
         self._work: Work | None = None
 
     async def ready(self) -> None:
-        """Open the session. Raises ProfileError."""
+        """Load the models. Raises ModelError or ProfileError."""
         await self._load()
 
     async def run(self, source: str) -> list[VideoAnnotation]:
-        """Annotate a video. Raises ModelError, ServerDownError and BudgetExceededError."""
+        """Annotate a video. Raises ServerDownError and BudgetExceededError."""
         work = await self._load()
         return [await work.annotate_video(source, await media.in_background(media.open, source))]
 
     async def _load(self) -> Work:
         async with self._loading:
             if self._work is None:
-                self._work = await asyncio.to_thread(self._open)
+                work = await asyncio.to_thread(self._open)
+                await load_models(work.session, distractors=self._settings.config.distractors)
+                self._work = work
             return self._work
 
     def _open(self) -> Work:

@@ -80,6 +80,12 @@ class VideoAnnotation(LogEntry):
 
     costs: tuple[NodeCost, ...] = ()
 
+    def at(self, source: str) -> VideoAnnotation:
+        """Return the result for another path of the same video, which may have been moved."""
+        questions = tuple(each.model_copy(update={"visuals": (source,)}) for each in self.questions)
+        rejected = tuple(each.model_copy(update={"visuals": (source,)}) for each in self.rejected)
+        return self.model_copy(update={"source": source, "questions": questions, "rejected": rejected})
+
 
 def assemble(state: AnnotateState) -> VideoAnnotation:
     """Make the result of a video of the graph's final state."""

@@ -16,7 +16,7 @@ from pathlib import Path
 from agents.annotate.dataset import output
 from agents.annotate.graph.build import NODES
 from agents.annotate.records import RejectedPair, VideoAnnotation
-from agents.annotate.work import Work, forget, make_config
+from agents.annotate.work import Work, forget, load_models, make_config
 from agents.batch import bounded
 from agents.budget import Budget, BudgetExceededError, Prices, TokenUsage, metered
 from agents.session import Session
@@ -36,6 +36,9 @@ VIDEOS_AT_ONCE = 8
 class AnnotateProgress:
     """Progress of a construction."""
 
+    doing: str
+    """What is being done: "reading videos" or "annotating"."""
+
     done: int
     """Finished videos, skipped ones included."""
 
@@ -52,9 +55,6 @@ class AnnotateProgress:
 
     dollars: float
     """What the finished videos cost."""
-
-    doing: str = "annotating"
-    """What is being done."""
 
 
 class AnnotateSummary(Record):
@@ -152,6 +152,8 @@ def annotate(
         check_profile(opened.profile, max_cost)
         config = make_config(opened, sampling, questions, distractors)
         folder = out.with_suffix(".annotate").absolute()
+        if out.exists() and not (folder / "annotate.json").is_file():
+            raise DataError(f"{out}: exists and was not written by `espresso annotate`. Give another --out.")
         with JsonlLog(
             folder, "annotate", config, lines="videos.jsonl", entry=VideoAnnotation, done=lambda entry: entry.error is None
         ) as log:
@@ -165,6 +167,8 @@ def annotate(
                     settings = ray.Settings(opened.profile, config, folder, allow_out_of_domain, max_cost)
                     opened.run(ray.annotate_all(list(remaining), call.keep, settings, address=address, workers=workers))
                 else:
+                    if remaining:
+                        opened.run(load_models(opened, distractors=distractors))
                     used = with_budget(opened, max_cost)
                     work = Work(used, config, folder, allow_out_of_domain=allow_out_of_domain)
                     used.run(_annotate_all(remaining, work, call.keep))
@@ -233,9 +237,10 @@ class _Call:
                 elif (first := taken.setdefault(video.visual.digest, source)) != source:
                     self._add(VideoAnnotation(id=source, source=source, error=f"{source}: the same video as {first}."))
                 elif entry := logged.get(video.visual.digest):
-                    self._add(entry.model_copy(update={"source": source}))
+                    self._add(entry.at(source))
                 else:
                     remaining[source] = video
+                self._report("reading videos", len(self._results) + len(remaining))
         self._report()
         return remaining
 
@@ -264,11 +269,12 @@ class _Call:
     def _add(self, result: VideoAnnotation) -> None:
         self._results[result.source] = result
 
-    def _report(self) -> None:
+    def _report(self, doing: str = "annotating", done: int | None = None) -> None:
         results = list(self._results.values())
         self._on_progress(
             AnnotateProgress(
-                done=len(results),
+                doing=doing,
+                done=len(results) if done is None else done,
                 total=len(self._sources),
                 kept=sum(len(each.questions) for each in results),
                 rejected=sum(len(each.rejected) for each in results),

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
-from langchain_core.runnables import RunnableConfig
+import aiosqlite
 from langgraph.checkpoint.serde.jsonplus import JsonPlusSerializer
 from langgraph.checkpoint.sqlite.aio import AsyncSqliteSaver
 
@@ -17,8 +20,9 @@ from agents.annotate.graph.state import AnnotateState
 from agents.annotate.records import VideoAnnotation, assemble
 from agents.session import Session
 from espresso import schema
-from espresso.errors import MediaError, QuestionError
+from espresso.errors import MediaError, ModelError, QuestionError, ServerDownError
 from espresso.media import Media
+from espresso.models.zero_shot import ObjectDetector
 from espresso.schema import Record
 
 TASKS_AT_ONCE = 64
@@ -79,8 +83,8 @@ class Work:
     async def annotate_video(self, source: str, video: Media) -> VideoAnnotation:
         """Annotate a video, or continue where an earlier process was interrupted.
 
-        A video that cannot be annotated gives a result with an error. Raises ModelError,
-        ServerDownError and BudgetExceededError.
+        A video that cannot be annotated gives a result with an error. Raises ServerDownError and
+        BudgetExceededError.
         """
         context = AnnotateContext(
             self.session,
@@ -90,23 +94,59 @@ class Work:
             distractors=self.config.distractors,
             allow_out_of_domain=self.allow_out_of_domain,
         )
-        file = self.folder / f"{video.visual.digest[:32]}.sqlite"
-        thread: RunnableConfig = {
+        thread: Any = {
             "configurable": {"thread_id": video.visual.digest},
             "max_concurrency": TASKS_AT_ONCE,
             "recursion_limit": 50,
         }
         try:
-            async with AsyncSqliteSaver.from_conn_string(str(file)) as saver:
-                saver.serde = JsonPlusSerializer(allowed_msgpack_modules=_RECORDS)
+            async with _checkpoints(self.folder / f"{video.visual.digest[:32]}.sqlite") as saver:
                 graph = build().compile(checkpointer=saver)
                 started = await graph.aget_state(thread)
                 begin = None if started.values else AnnotateState(source=source)
                 values = await graph.ainvoke(begin, thread, context=context, durability="sync")
-            result = assemble(AnnotateState.model_validate(values)).model_copy(update={"source": source})
-        except (MediaError, QuestionError) as error:
-            result = VideoAnnotation(id=video.visual.digest, source=source, visual=video.visual, error=str(error))
-        return result
+        except ServerDownError:
+            raise
+        except (MediaError, ModelError, QuestionError) as error:
+            return VideoAnnotation(id=video.visual.digest, source=source, visual=video.visual, error=str(error))
+        return assemble(AnnotateState.model_validate(values)).at(source)
+
+
+@asynccontextmanager
+async def _checkpoints(file: Path) -> AsyncIterator[AsyncSqliteSaver]:
+    """Open the checkpoints of a video.
+
+    When a node fails, LangGraph cancels writes of others that have finished. They are committed
+    here, or their replies would be lost, and none may start any more: a transaction that is open
+    when the connection closes keeps the file locked.
+    """
+    connection = await aiosqlite.connect(file)
+    saver = AsyncSqliteSaver(connection, serde=JsonPlusSerializer(allowed_msgpack_modules=_RECORDS))
+    try:
+        yield saver
+    finally:
+        async with saver.lock:
+            await connection.commit()
+            await connection.close()
+
+
+async def load_models(session: Session, *, distractors: bool) -> None:
+    """Load every model that construction needs, so that an error appears before the first reply.
+
+    Raises:
+        ModelError: a model cannot be loaded or reached.
+        ProfileError: the embedder needs an API key that is not set.
+    """
+    roles = session.roles
+    for model in (roles.captioner, roles.writer, roles.reasoner if distractors else None, roles.detector):
+        if isinstance(model, ObjectDetector):
+            await model.load()
+        elif model:
+            await asyncio.to_thread(getattr, model, "context_length")  # loads a local model
+    if roles.embedder:
+        await roles.embedder.load()
+    if roles.verifier:
+        await roles.verifier.load()
 
 
 _RECORDS = [

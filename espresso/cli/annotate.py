@@ -148,9 +148,11 @@ def page(
 ) -> None:
     """Write a page to review questions by key press; `export` honours the decisions."""
     from agents.annotate.dataset.page import write_page
+    from espresso.cli import show
 
     file = out or data.with_suffix(".html")
-    write_page(data, file)
+    with show.progress(lambda _: "") as on_progress:
+        write_page(data, file, on_progress=lambda done, total: on_progress(show.Count("decoding videos", done, total)))
     typer.echo(f"{file}: open it in a browser; save the decisions as {data.with_suffix('.decisions.json')}")
 
 

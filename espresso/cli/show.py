@@ -7,6 +7,7 @@ import re
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, redirect_stdout, suppress
+from dataclasses import dataclass
 from typing import IO, TYPE_CHECKING, Any, Protocol, TypeVar, cast
 
 import typer
@@ -38,6 +39,17 @@ class LongWork(Protocol):
     def total(self) -> int:
         """Number of all items."""
         ...
+
+
+@dataclass(frozen=True)
+class Count:
+    """Progress that is a number of finished items."""
+
+    doing: str
+
+    done: int
+
+    total: int
 
 
 Shown = TypeVar("Shown", bound=LongWork)

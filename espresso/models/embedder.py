@@ -104,6 +104,7 @@ class TransformersEmbedder:
 
     def _read(self) -> tuple[Any, Any]:
         folder = fetch(self._role.model, self._role.download)
+        from safetensors import SafetensorError  # noqa: PLC0415
         from transformers import AutoModel, AutoTokenizer  # noqa: PLC0415 - takes seconds
         from transformers.utils import logging as transformers_logging  # noqa: PLC0415
 
@@ -115,7 +116,7 @@ class TransformersEmbedder:
             with LOADING:
                 tokenizer = AutoTokenizer.from_pretrained(folder, padding_side="right")
                 model = AutoModel.from_pretrained(folder, weights_only=True).eval()
-        except (OSError, ValueError, RuntimeError, ImportError, UnpicklingError) as error:
+        except (OSError, ValueError, RuntimeError, ImportError, UnpicklingError, SafetensorError) as error:
             reason = next(iter(str(error).splitlines()), type(error).__name__)
             raise ModelError(
                 f"{self._role.model}: cannot load this embedder ({reason}). "

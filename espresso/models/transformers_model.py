@@ -256,11 +256,13 @@ class TransformersModel:
             check_base(name, Path(adapter), Path(source))
         start = time.perf_counter()
         with _collector_paused():
+            from safetensors import SafetensorError  # noqa: PLC0415
+
             from espresso.models.engine import Engine  # noqa: PLC0415 - torch and transformers take seconds to import
 
             try:
                 engine = Engine(source, adapters, self._image_options)
-            except (OSError, ValueError) as error:
+            except (OSError, ValueError, SafetensorError) as error:
                 reason = str(error).splitlines()[0]
                 raise ModelError(f"{self._folder or self._source}: cannot load this model ({reason}).") from error
             except RuntimeError as error:

@@ -92,13 +92,13 @@ def train_stage(
     to_predict = needs_prediction(config, train_data.examples) + needs_prediction(config, held_out.examples) if first else []
     check = RowCheck(config, base, examples, **ranks)
     predicted = dict.fromkeys((example.id for example in to_predict), "")
-    check.lengths(examples, lambda example: make_rows(config, stage, [example], predicted))
+    check.lengths(examples, lambda example: _shown(make_rows(config, stage, [example], predicted)))
     if first:
         from finetune.lora.predict import predict_evidence  # noqa: PLC0415
 
         to_predict = check.usable(to_predict)
         predicted = predict_evidence(config, base, first, to_predict, **ranks)
-        check.lengths(to_predict, lambda example: make_rows(config, stage, [example], predicted))
+        check.lengths(to_predict, lambda example: _shown(make_rows(config, stage, [example], predicted)))
     train_data, problems = check.leave_out(train_data, checkpoints)
     held_out, _ = check.leave_out(held_out)
     rows = make_rows(config, stage, train_data.examples, predicted)
@@ -169,6 +169,11 @@ def make_rows(
         TrainingRow(example, predicted.get(example.id, example.evidence), show_frames=not is_hidden)
         for example, is_hidden in zip(examples, hidden, strict=True)
     ]
+
+
+def _shown(rows: Sequence[TrainingRow]) -> list[TrainingRow]:
+    """Return the rows with their frames: the longest that they can be, whichever show none."""
+    return [replace(row, show_frames=True) for row in rows]
 
 
 def needs_prediction(config: FinetuneConfig, examples: Sequence[Example]) -> list[Example]:

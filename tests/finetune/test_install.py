@@ -86,7 +86,7 @@ def test_an_adapter_of_this_base_model_is_installed(profile, tmp_path):
     [
         (
             "model",
-            r"no model or adapter folder named 'model' \(available: vlm, selector, judge, writer, evidence, answer, ground\)",
+            r"no model or adapter folder named 'model' \(available: vlm, selector, .*, verifier, evidence, answer, ground\)",
         ),
         ("judge", r"not a trained model \(config\.json or the weights are missing\)"),
         ("answer", r"not a trained adapter \(adapter_config\.json or the weights are missing\)"),

@@ -22,6 +22,9 @@ from espresso.schema import Question, Record
 PENALTY = 1.0
 """Weight of half the squared norm of the coefficients, next to the sum of the questions' losses."""
 
+MIN_QUESTIONS = 100
+"""Questions with options from which on the model is worth training."""
+
 TOLERANCE = 1e-5
 """The optimizer stops when an iteration improves the loss by less than this share of it."""
 

@@ -31,13 +31,11 @@ from hashlib import sha256
 from pathlib import Path, PurePosixPath
 from typing import Any, Literal
 
-import numpy as np
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
-from agents.annotate.dataset.bias import word_bias
-from agents.annotate.dataset.output import rejected_file
+from agents.annotate.dataset.bias import MIN_QUESTIONS, word_bias
+from agents.annotate.dataset.output import core_index, read
 from agents.annotate.dataset.page import read_decisions
-from agents.annotate.dataset.stats import MIN_BIAS_QUESTIONS
 from agents.annotate.records import RejectedPair
 from agents.annotate.work import AnnotateConfig
 from espresso import media
@@ -45,7 +43,7 @@ from espresso.datasets import records
 from espresso.datasets.boxes import without_marks
 from espresso.errors import DataError
 from espresso.files import write_atomic
-from espresso.log import LogHeader, read_header, read_lines
+from espresso.log import LogHeader, read_header
 from espresso.media import Media
 from espresso.schema import Box, KeyItem, Question, Record, Span, Task, Truth, letter
 
@@ -147,10 +145,9 @@ def export(
     """
     if not 0 <= test_share < 1:
         raise DataError(f"a test share of {test_share:g} is not a share of the videos. Give --test-share from 0 up to 1.")
-    if not data.is_file() or not data.stat().st_size:
-        raise DataError(f"{data}: no question to export. Run `espresso annotate` on videos.")
-    questions = records.read(data)
-    rejected = read_lines(rejected_file(data), RejectedPair) if rejected_file(data).is_file() else []
+    questions, rejected = read(data)
+    if not questions:
+        raise DataError(f"{data}: no question to export: all pairs were rejected. Run `espresso annotate` on more videos.")
     decided = decisions or data.with_suffix(".decisions.json")
     decision_of = read_decisions(decided) if decisions or decided.exists() else {}
     kept = [question for question in questions if decision_of.get(question.id) != "drop"]
@@ -251,20 +248,12 @@ def _places(rows: Sequence[_Row], folder: str) -> dict[str, str]:
 
 
 def _core_frames(row: _Row) -> list[tuple[int, Span, str]]:
-    """Return native frame index, span and caption of each core frame.
-
-    The core frame of a span is the one in which key items were looked for, because their boxes
-    belong to it; without such a frame, it is the one in the middle.
-    """
-    frames = []
+    """Return native frame index, span and caption of each core frame; see `core_index`."""
     captions = dict(enumerate(row.truth.facts))
-    for number, span in enumerate(row.truth.spans):
-        middle = (span.start + span.end) / 2
-        inside = [item.frame for item in row.truth.key_items if span.holds(item.frame)]
-        nearest = min(inside, key=lambda frame: abs(frame.time - middle), default=None)
-        index = nearest.index if nearest else int(np.abs(row.clip.times - middle).argmin())
-        frames.append((index, span, captions.get(number, "")))
-    return frames
+    return [
+        (core_index(span, row.truth.key_items, row.clip.times), span, captions.get(number, ""))
+        for number, span in enumerate(row.truth.spans)
+    ]
 
 
 # Files
@@ -497,5 +486,5 @@ def _card(data: Path, summary: ExportSummary, splits: dict[str, list[_Row]], rej
         kept=len(rows),
         written=len(rows) + summary.dropped + len(rejected),
         rejected=Counter(pair.node for pair in rejected),
-        bias=word_bias(closed) if len(closed) >= MIN_BIAS_QUESTIONS else None,
+        bias=word_bias(closed) if len(closed) >= MIN_QUESTIONS else None,
     )

@@ -6,15 +6,15 @@ from collections.abc import Iterable, Sequence
 from itertools import count
 from pathlib import Path
 
-from agents.annotate.dataset.bias import reject_guessable
+import numpy as np
+
+from agents.annotate.dataset.bias import MIN_QUESTIONS, reject_guessable
 from agents.annotate.records import RejectedPair, VideoAnnotation
 from espresso.datasets import records
 from espresso.errors import DataError
 from espresso.files import write_atomic
-from espresso.schema import Question, Task
-
-MIN_QUESTIONS = 100
-"""Questions from which on a bag of words can tell which of them it answers."""
+from espresso.log import read_lines
+from espresso.schema import KeyItem, Question, Span, Task
 
 
 def rejected_file(out: Path) -> Path:
@@ -59,6 +59,38 @@ def _guessable(question: Question) -> RejectedPair:
         node="words",
         reason="a bag of words that has seen the other videos' questions knows the answer",
     )
+
+
+def read(data: Path) -> tuple[list[Question], list[RejectedPair]]:
+    """Read the questions of a dataset and the rejected pairs beside it.
+
+    Raises:
+        DataError: a file cannot be read, or there is neither a question nor a rejected pair.
+    """
+    rejects = rejected_file(data)
+    rejected = read_lines(rejects, RejectedPair) if rejects.is_file() else []
+    all_rejected = data.is_file() and data.stat().st_size == 0
+    questions = [] if all_rejected else records.read(data)
+    if not questions and not rejected:
+        raise DataError(f"{data}: no question and no rejected pair in it. Run `espresso annotate` on more videos.")
+    return questions, rejected
+
+
+def core_index(span: Span, items: Iterable[KeyItem], times: np.ndarray) -> int:
+    """Return the native index of the frame that stands for a span.
+
+    It is the frame of the span in which key items were looked for, because their boxes belong to
+    it; without such a frame, it is the one in the middle.
+
+    Args:
+        span: a core frame as a stretch of time.
+        items: the key items of the question.
+        times: seconds of the visual's frames, shape (frames,).
+    """
+    middle = (span.start + span.end) / 2
+    inside = [item.frame for item in items if span.holds(item.frame)]
+    nearest = min(inside, key=lambda frame: abs(frame.time - middle), default=None)
+    return nearest.index if nearest else int(np.abs(times - middle).argmin())
 
 
 def balance(questions: Sequence[Question]) -> list[Question]:

@@ -18,16 +18,14 @@ from math import sqrt
 from pathlib import Path, PurePath
 from typing import Literal
 
-import numpy as np
 from pydantic import Field, TypeAdapter
 
-from agents.annotate.dataset.output import rejected_file
+from agents.annotate.dataset.output import core_index, read, rejected_file
 from agents.annotate.records import RejectedPair
 from espresso import media, report
 from espresso.datasets import records
 from espresso.datasets.rows import reason
 from espresso.errors import DataError, MediaError
-from espresso.log import read_lines
 from espresso.media import Media
 from espresso.schema import Box, KeyItem, Question, Record
 
@@ -147,11 +145,7 @@ def write_page(data: Path, out: Path, *, on_progress: Callable[[int, int], None]
     out, rejects, decided = report.check(out), rejected_file(data), data.with_suffix(".decisions.json")
     if out.resolve() in (file.resolve() for file in (data, rejects, decided)):
         raise DataError(f"{out}: is a file of the dataset. Give --out another name, such as {data.with_suffix('.html')}.")
-    all_rejected = data.is_file() and data.stat().st_size == 0
-    questions = [] if all_rejected else records.read(data)
-    rejected = read_lines(rejects, RejectedPair) if rejects.is_file() else []
-    if not questions and not rejected:
-        raise DataError(f"{data}: no question and no rejected pair to review. Run `espresso annotate` on more videos.")
+    questions, rejected = read(data)
     decisions = read_decisions(decided) if decided.exists() else {}
     entries, clips = _questions(questions, data.parent, on_progress)
     entries += [_rejected(pair) for pair in rejected]
@@ -273,11 +267,7 @@ def _entry(
 
 
 def _frames(question: Question, position: int, clip: Media) -> tuple[PageFrame, ...]:
-    """Return the core frames of a question in one of its visuals.
-
-    A span is shown by the frame in which its key items were looked for, because the boxes belong to
-    that frame; without such a frame, by the one in the middle.
-    """
+    """Return the core frames of a question in one of its visuals; see `core_index`."""
     truth = question.truth
     if truth is None:
         return ()
@@ -289,10 +279,7 @@ def _frames(question: Question, position: int, clip: Media) -> tuple[PageFrame, 
     for number, span in enumerate(truth.spans):
         if span.visual != position:
             continue
-        middle = (span.start + span.end) / 2
-        inside = [found[0].frame for found in items.values() if span.holds(found[0].frame)]
-        nearest = min(inside, key=lambda frame: abs(frame.time - middle), default=None)
-        index = nearest.index if nearest else int(np.abs(clip.times - middle).argmin())
+        index = core_index(span, truth.key_items, clip.times)
         captions.setdefault(index, []).extend(truth.facts[number : number + 1])
     return tuple(
         PageFrame(

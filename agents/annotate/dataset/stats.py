@@ -15,20 +15,15 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from agents.annotate.dataset.bias import WordBias, word_bias
-from agents.annotate.dataset.output import rejected_file
+from agents.annotate.dataset.bias import MIN_QUESTIONS, WordBias, word_bias
+from agents.annotate.dataset.output import read
 from agents.annotate.records import RejectedPair
-from espresso.datasets import records
 from espresso.errors import DataError
 from espresso.files import write_atomic
-from espresso.log import read_lines
 from espresso.schema import Question, Record, letter
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
-
-MIN_BIAS_QUESTIONS = 100
-"""Questions with options from which on the accuracy of the bag-of-words model is measured."""
 
 BINS = 30
 """Most bins of a histogram."""
@@ -137,11 +132,7 @@ def statistics(data: Path) -> Statistics:
     Raises:
         DataError: a file cannot be read, or there is neither a question nor a rejected pair.
     """
-    rejects = rejected_file(data)
-    rejected = read_lines(rejects, RejectedPair) if rejects.is_file() else []
-    questions = [] if data.is_file() and data.stat().st_size == 0 else records.read(data)
-    if not questions and not rejected:
-        raise DataError(f"{data}: no question and no rejected pair in it. Run `espresso annotate` on more videos.")
+    questions, rejected = read(data)
     distances = defaultdict[str, list[float]](list)
     for question in questions:
         distances[_task(question)] += _distances(question)
@@ -166,7 +157,7 @@ def statistics(data: Path) -> Statistics:
         positions=dict(sorted(Counter(map(_position, closed)).items())),
         rejected=_rejected(rejected),
         kept=len(questions) / (len(questions) + len(rejected)),
-        word_bias=word_bias(closed) if len(closed) >= MIN_BIAS_QUESTIONS else None,
+        word_bias=word_bias(closed) if len(closed) >= MIN_QUESTIONS else None,
     )
 
 

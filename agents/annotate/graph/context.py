@@ -13,7 +13,7 @@ class AnnotateContext(AnswerContext):
     Args:
         session: the session.
         video: the opened video.
-        sampling: the sampling plan; None is the profile's.
+        sampling: the sampling plan.
         questions: most questions about one group of scenes.
         distractors: whether to write wrong options and to check that the video is needed.
         allow_out_of_domain: whether to annotate videos that the profile's models do not know.
@@ -24,13 +24,13 @@ class AnnotateContext(AnswerContext):
         session: Session,
         video: Media,
         *,
-        sampling: str | None = None,
-        questions: int = 3,
-        distractors: bool = True,
-        allow_out_of_domain: bool = False,
+        sampling: str,
+        questions: int,
+        distractors: bool,
+        allow_out_of_domain: bool,
     ) -> None:
         super().__init__(session=session, visuals=[video])
-        self.sampling = sampling or session.profile.sampling
+        self.sampling = sampling
         self.questions = questions
         self.distractors = distractors
         self.allow_out_of_domain = allow_out_of_domain

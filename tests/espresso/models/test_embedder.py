@@ -10,6 +10,7 @@ from safetensors.torch import load_file
 
 from espresso import profiles
 from espresso.errors import ModelError, ProfileError
+from espresso.models import TransformersModel
 from espresso.models.embedder import make_embedder
 from espresso.profiles import LocalEmbedder, ServerEmbedder
 from tests.http_server import http_server
@@ -143,3 +144,14 @@ async def test_a_key_that_cannot_be_sent_is_named(monkeypatch):
     with pytest.raises(ProfileError, match=r"environment variable MY_KEY contains a line break") as caught:
         await make_embedder(ServerEmbedder(**DOWN, api_key_env="MY_KEY")).embed(["a"])
     assert "secret" not in str(caught.value)
+
+
+async def test_damaged_weights_are_one_sentence(tmp_path):
+    source = Path(TINY.embedder.model)
+    damaged = shutil.copytree(source, tmp_path / "damaged")
+    with (damaged / "model.safetensors").open("r+b") as file:
+        file.truncate(1000)
+    with pytest.raises(ModelError, match="cannot load this embedder"):
+        await make_embedder(LocalEmbedder(backend="transformers", model=str(damaged))).load()
+    with pytest.raises(ModelError, match="cannot load this model"):
+        _ = TransformersModel(str(damaged))._engine()

@@ -102,6 +102,14 @@ def test_some_prompts_of_the_second_stage_show_no_frames(make_config, tmp_path):
     assert all(row.show_frames for row in make_rows(config, "evidence", examples, {}))
 
 
+def test_rows_that_may_show_no_frames_are_checked_with_them(make_config, two_stages, tmp_path):
+    config, first = make_config(tmp_path), two_stages[0].output / "evidence"
+    answer = config.answer.model_copy(update={"without_frames": 1.0, "evidence": "truth", "first": first})
+    config = config.model_copy(update={"answer": answer, "max_length": 110})  # some need more with frames
+    provenance, _ = train_stage(config, "answer")
+    assert provenance.too_long > 0
+
+
 def test_a_config_without_a_grounding_section_is_one_sentence(make_config, tmp_path):
     with pytest.raises(DataError, match="no section 'ground'"):
         train_stage(make_config(tmp_path), "ground")
