@@ -129,8 +129,8 @@ def decided(browser):
 
 
 def download(path):
-    end = time.monotonic() + 10
-    while not path.is_file():
+    end = time.monotonic() + 60
+    while not path.is_file() or not path.stat().st_size:  # the browser creates it before it writes
         assert time.monotonic() < end, "nothing was saved"
         time.sleep(0.05)
     return path
