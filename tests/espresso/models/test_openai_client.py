@@ -99,8 +99,9 @@ async def test_requests_pause_while_the_rate_limit_is_reached(serve, monkeypatch
 
 async def test_a_lasting_rate_limit_is_an_error_and_not_waited_for_again(serve, monkeypatch):
     monkeypatch.setattr("espresso.models.openai_client._PAUSE_S", 0.01)
+    monkeypatch.setattr("espresso.models.openai_client._RETRIES", 0)
     url, requests = serve((429, {"error": {"message": "busy"}}))
-    small = model(url, timeout=0.1)
+    small = model(url, timeout=2)
     with pytest.raises(ModelError, match=r"small failed with status 429: .*busy"):
         await small.chat(MESSAGES)
     requests.clear()

@@ -1,6 +1,7 @@
 """Judge a run at a real HTTP server that replies, fails, hangs and limits its rate."""
 
 import json
+import threading
 import time
 from collections import Counter
 
@@ -145,10 +146,6 @@ def test_every_answer_is_scored_or_has_the_reason_why_not(folder, server, judged
         """Fail once, then reply well."""
         return lambda key: bad if tries[key] == 1 else (200, completion(GOOD[4]))
 
-    def hang(_):
-        time.sleep(5)
-        return 200, completion(GOOD[4])
-
     replies = {
         "q0": at_first(429, error),
         "q1": at_first(500, error),
@@ -160,7 +157,6 @@ def test_every_answer_is_scored_or_has_the_reason_why_not(folder, server, judged
         "q7": lambda _: (200, completion(GOOD[4][:70])),
         "q8": lambda _: (200, completion("I would say 8 of 10.")),
         "q9": lambda _: (200, completion(GOOD[4].replace("5", "0"))),
-        "q10": hang,
     }
 
     def answers(request):
@@ -170,8 +166,8 @@ def test_every_answer_is_scored_or_has_the_reason_why_not(folder, server, judged
         return replies.get(sample_of(request), lambda _: (200, completion(GOOD[4])))(key)
 
     server.answers = answers
-    summary = judge_run(folder, profile=judged_at(timeout=2, concurrency=32))
-    assert set(read_verdicts(folder)) == {"q0", "q1", "q2", "q3", "q4", "q11"}
+    summary = judge_run(folder, profile=judged_at(concurrency=32))
+    assert set(read_verdicts(folder)) == {"q0", "q1", "q2", "q3", "q4", "q10", "q11"}
     assert {verdict.overall for verdict in read_verdicts(folder).values()} == {5}
     reasons = {
         "q5": "429",
@@ -179,12 +175,26 @@ def test_every_answer_is_scored_or_has_the_reason_why_not(folder, server, judged
         "q7": "EOF",
         "q8": "I would say 8",
         "q9": "greater than or equal to 1",
-        "q10": "no reply",
     }
     assert summary.unscored.keys() == reasons.keys()
     for name, reason in reasons.items():
         assert reason in summary.unscored[name]
-    assert (summary.metrics.scored, summary.metrics.unscored, summary.metrics.unread) == (6, 6, 18)
+    assert (summary.metrics.scored, summary.metrics.unscored, summary.metrics.unread) == (7, 5, 15)
+
+
+def test_a_judge_that_does_not_reply_in_time_is_named(tmp_path, server, judged_at, monkeypatch):
+    monkeypatch.setattr("espresso.models.openai_client._RETRIES", 1)
+    monkeypatch.setattr("espresso.models.openai_client._PAUSE_S", 0.02)
+    over = threading.Event()
+
+    def answers(_):
+        over.wait()
+        return 200, completion(GOOD[4])
+
+    server.answers = answers
+    with pytest.raises(EspressoError, match=r"none of 1 answers could be scored; .* no reply .* within 0.5 s, tried 2 times"):
+        judge_run(make_run(tmp_path / "run", [sample("a")]), profile=judged_at(timeout=0.5))
+    over.set()
 
 
 def test_a_rate_limited_server_gives_every_verdict_in_the_end(folder, server, judged_at, monkeypatch):
