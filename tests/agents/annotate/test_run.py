@@ -8,6 +8,7 @@ import sys
 import threading
 import time
 from collections import Counter
+from pathlib import Path
 
 import pytest
 
@@ -17,6 +18,8 @@ from espresso.datasets import DatasetFiles, get_dataset, records
 from espresso.errors import DataError, ModelError, ProfileError, ServerDownError
 from tests.agents.annotate.conftest import answer, digest, make_clip, write_profile
 from tests.http_server import http_server
+
+REAL = Path(__file__).parents[3].parent / "shared" / "data" / "video"
 
 
 def rows(path):
@@ -101,6 +104,19 @@ def test_one_scene_is_one_group_and_no_question(profile, server, tmp_path):
     (result,) = rows(tmp_path / "data.annotate" / "videos.jsonl")
     assert [len(group["scenes"]) for group in result["groups"]] == [1]
     assert len(result["groups"][0]["scenes"][0]["frames"]) == 6
+
+
+@pytest.mark.skipif(not REAL.exists(), reason=f"{REAL} is absent")
+def test_every_real_clip_has_questions_or_the_reason_why_not(tmp_path):
+    clips = sorted(map(str, REAL.iterdir()))
+    summary = annotate(clips, tmp_path / "data.jsonl", profile="tiny", allow_out_of_domain=True)
+    asked = {question["visuals"][0] for question in rows(tmp_path / "data.jsonl")}
+    assert (summary.videos, summary.skipped) == (len(clips), {})
+    assert sorted([*asked, *summary.without_question]) == clips
+    short = str(REAL / "imageio_realshort.mp4")  # 1.2 seconds
+    assert "describe one scene, and a question needs two" in summary.without_question[short]
+    (result,) = [row for row in rows(tmp_path / "data.annotate" / "videos.jsonl") if row["source"] == short]
+    assert [len(group["scenes"]) for group in result["groups"]] == [1]
 
 
 def test_a_reply_that_cannot_be_read_rejects_its_pair_only(clips, profile, server, tmp_path):

@@ -1,20 +1,26 @@
 """The serve command with real servers of the tiny models: used, killed, stopped."""
 
+import asyncio
 import os
 import signal
 import socket
 import subprocess
 import sys
+import time
 from contextlib import suppress
 from pathlib import Path
 
 import pytest
 
 import espresso
+from agents.annotate import annotate
 from agents.session import Session
 from espresso import profiles, world
+from espresso.datasets import records
 from espresso.errors import ModelError, ServerDownError
 from espresso.models import Message, OpenAIModel
+from espresso.models.embedder import make_embedder
+from espresso.models.vllm import launch
 from eval.run import run
 from eval.run_folder import read_samples
 
@@ -45,11 +51,15 @@ class Servers:
         return int(first)
 
 
-@pytest.fixture(scope="module")
-def port():
+def free_port():
     with socket.socket() as probe:
         probe.bind(("localhost", 0))
         return probe.getsockname()[1]
+
+
+@pytest.fixture(scope="module")
+def port():
+    return free_port()
 
 
 @pytest.fixture(scope="module")
@@ -96,6 +106,50 @@ def test_frames_that_exceed_the_context_are_left_out_with_a_note(session, clip):
     assert 20 < frames["evidence"] < 60
     assert "frames fit the context" in notes["evidence"]
     assert answer.text
+
+
+@pytest.fixture
+def embedder(tmp_path):
+    """The embedder of `tiny` behind a vLLM server of its own."""
+    role = profiles.load("tiny").embedder
+    port = free_port()
+    options = ["--runner", "pooling", "--convert", "embed", "--pooler-config", '{"pooling_type": "MEAN"}']
+    command = ["--model", role.model, "--served-model-name", "embedder", "--host", "localhost", "--port", str(port), *options]
+    command += ["--max-model-len", "1024", "--kv-cache-memory-bytes", str(100 << 20), "--dtype", "float32"]
+    command += ["--enforce-eager", "--worker-cls", launch.CPU_WORKER]
+    with (tmp_path / "embedder.log").open("wb") as log:
+        process = subprocess.Popen(
+            [sys.executable, "-m", launch.server_process.__name__, *command], stdout=log, stderr=log, start_new_session=True
+        )
+    server = profiles.ServerEmbedder(
+        backend="openai", model="embedder", base_url=f"http://localhost:{port}/v1", same_above=role.same_above
+    )
+    while process.poll() is None:
+        with suppress(ModelError):
+            asyncio.run(make_embedder(server).load())
+            break
+        time.sleep(0.25)
+    yield server
+    os.killpg(process.pid, signal.SIGTERM)
+    process.wait(60)
+
+
+def test_construction_gives_the_same_questions_as_in_process(servers, embedder, tmp_path):
+    clips = sorted({question.visuals[0] for question in world.make("test", 12, tmp_path / "world", workers=1)})
+    served = profiles.load(servers.profile).model_copy(update={"embedder": embedder})
+    roles = (served.captioner, served.writer, served.detector, served.embedder, served.reasoner)
+    assert {role.backend for role in roles} == {"openai"}
+    for name, profile in (("served", served), ("own", profiles.load("tiny"))):
+        annotate(clips, tmp_path / f"{name}.jsonl", profile=profile)
+    served, own = (records.read(tmp_path / f"{name}.jsonl") for name in ("served", "own"))
+    assert own
+    assert [comparable(question) for question in served] == [comparable(question) for question in own]
+
+
+def comparable(question):
+    """All of a question but the boxes and the verifier's scores, which differ with the server's rounding."""
+    items = [(item.label, item.frame) for item in question.truth.key_items]
+    return question.text, question.answer, question.options, question.truth.evidence, question.truth.spans, items
 
 
 async def test_the_error_for_an_unknown_model_lists_the_served_ones(servers, port):
