@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from espresso import media
-from espresso.datasets.frame_names import FrameNames, source_of
+from espresso.datasets.videoespresso.frame_names import FrameNames, source_of
 
 ELECTION = "all_video/XD-Violence/Election.2005__#00-05-30_00-06-56_label_A.mp4"
 GEORGE = "Storystream/George/000140/output_videos/000140_0_14.mp4"
