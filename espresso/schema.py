@@ -1,8 +1,10 @@
 """The records that every part of Espresso exchanges; their JSON is the file format everywhere.
 
-Times are seconds from the start of the visual, in presentation order. Boxes are xyxy pixels of the
-original, upright frame. Records are frozen; `model_dump_json` and `model_validate_json` round-trip
-them. `Truth` is for scoring and for making training data: no code that answers a question reads it.
+Times are seconds from the start of the visual, in presentation order. A part of a video
+(`clip.mp4#t=4,6`) is a visual of its own: its times start, and its frames count, from the start of
+the part. Boxes are xyxy pixels of the original, upright frame. Records are frozen;
+`model_dump_json` and `model_validate_json` round-trip them. `Truth` is for scoring and for making
+training data: no code that answers a question reads it.
 """
 
 from __future__ import annotations
@@ -127,10 +129,16 @@ class Visual(Record):
     """An image or a video. An image is a video of one frame at 0 s."""
 
     source: str
-    """Path or URL, or a description ("array 120x224x224x3") if the pixels were given in memory."""
+    """Path or URL, with the segment of a part of a video ("clip.mp4#t=4,6").
+
+    A description ("array 120x224x224x3") if the pixels were given in memory.
+    """
 
     digest: str
-    """SHA-256 of the bytes (or pixels): the same clip under two names has one digest."""
+    """SHA-256 of the bytes (or pixels): the same clip under two names has one digest.
+
+    For a part of a video, also of its segment.
+    """
 
     kind: Literal["image", "video"]
 
@@ -252,7 +260,10 @@ class Question(Record):
     id: str
 
     visuals: tuple[str, ...]
-    """Paths or URLs, in the order in which the question refers to them."""
+    """Paths or URLs, in the order in which the question refers to them.
+
+    `clip.mp4#t=4,6` is the part of a video from 4 s to 6 s.
+    """
 
     text: str
 
@@ -268,6 +279,12 @@ class Question(Record):
     truth: Truth | None = None
     """The ground truth, for scoring only."""
 
+    group: str | None = None
+    """Name of the group whose questions count as consistent if all of them are answered correctly.
+
+    For scoring only (`eval.metrics`); None if the question is in no group.
+    """
+
     @field_validator("options")
     @classmethod
     def _two_or_more(cls, options: tuple[str, ...] | None) -> tuple[str, ...] | None:
@@ -280,6 +297,12 @@ class Question(Record):
         if self.options and self.answer is not None and self.answer not in self.options:
             raise ValueError(f"question {self.id}: the answer {self.answer!r} is not one of its options")
         return self
+
+    @model_serializer(mode="wrap")
+    def _without_absent_group(self, serialize: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """Leave out an absent `group`, so that hashes of questions are those of older records."""
+        values: dict[str, Any] = serialize(self)
+        return {name: value for name, value in values.items() if name != "group" or value is not None}
 
     def without_truth(self) -> Question:
         """Return the question as a model may see it: without reference answer and ground truth."""

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Hashable, Iterable, Sequence
 from statistics import fmean
 from typing import Any
 
 from pydantic import AliasChoices, ConfigDict, Field
 
+from espresso.media import split_segment
 from espresso.schema import Answer, Record, Task
 from eval.sample import Sample
 from eval.stats import interval
@@ -33,10 +34,25 @@ class Metrics(Record):
     """Share of correct answers, 0 to 1."""
 
     accuracy_low: float
-    """Lower end of the 95 % interval, clustered by video."""
+    """Lower end of the 95 % interval, clustered by `clusters`."""
 
     accuracy_high: float
-    """Upper end of the 95 % interval, clustered by video."""
+    """Upper end of the 95 % interval, clustered by `clusters`."""
+
+    consistency: float | None = None
+    """Share of the groups of questions whose asked questions are all answered correctly, 0 to 1.
+
+    In NLVR2 a group is a sentence with all its pairs of images. None without groups.
+    """
+
+    consistency_low: float | None = None
+    """Lower end of its 95 % interval, clustered by `clusters`."""
+
+    consistency_high: float | None = None
+    """Upper end of its 95 % interval, clustered by `clusters`."""
+
+    groups: int | None = None
+    """Number of groups; None without groups."""
 
     official_accuracy: float | None
     """Accuracy of written replies by the rule of VideoEspresso's authors."""
@@ -106,6 +122,7 @@ def metrics(samples: Sequence[Sample]) -> Metrics:
         accuracy=fmean(sample.scores.correct for sample in samples),
         accuracy_low=low,
         accuracy_high=high,
+        **_consistency(samples),
         official_accuracy=_official(samples),
         n=len(samples),
         errors=len(samples) - len(answers),
@@ -162,8 +179,47 @@ def _all_tflops(answer: Answer, questions: int = 1) -> float | None:
     return captions / questions + rest or None
 
 
+def clusters(samples: Sequence[Sample]) -> list[Hashable]:
+    """Return the cluster of each sample, for intervals.
+
+    Questions are in one cluster if they have the same videos, also if they are about different
+    parts of them, or the same group, or if a chain of such questions connects them: in NLVR2 all
+    sentences about a set of images are.
+    """
+    first = dict[Hashable, Hashable]()
+
+    def root(key: Hashable) -> Hashable:
+        while first.setdefault(key, key) != key:
+            key = first[key]
+        return key
+
+    videos = [tuple(split_segment(visual)[0] for visual in sample.question.visuals) for sample in samples]
+    for sample, video in zip(samples, videos, strict=True):
+        if sample.question.group is not None:
+            first[root(sample.question.group)] = root(video)
+    return [root(video) for video in videos]
+
+
 def _interval(samples: Sequence[Sample]) -> tuple[float, float]:
-    return interval([sample.scores.correct for sample in samples], [sample.question.visuals for sample in samples])
+    return interval([sample.scores.correct for sample in samples], clusters(samples))
+
+
+def _consistency(samples: Sequence[Sample]) -> dict[str, Any]:
+    """Return the share of consistent groups, its interval and the number of groups."""
+    consistent, cluster_of = dict[str, bool](), dict[str, Hashable]()
+    for sample, cluster in zip(samples, clusters(samples), strict=True):
+        if (group := sample.question.group) is not None:
+            consistent[group] = consistent.get(group, True) and sample.scores.correct
+            cluster_of[group] = cluster
+    if not consistent:
+        return {}
+    low, high = interval(list(consistent.values()), list(cluster_of.values()))
+    return {
+        "consistency": fmean(consistent.values()),
+        "consistency_low": low,
+        "consistency_high": high,
+        "groups": len(consistent),
+    }
 
 
 def _mean(values: Iterable[float | None]) -> float | None:

@@ -26,6 +26,7 @@ import prompts
 from agents.session import Session
 from espresso.datasets import Dataset, DatasetFiles, LoadedQuestions, get_dataset
 from espresso.errors import DataError, EspressoError, ProfileError, ServerDownError
+from espresso.media import split_segment
 from espresso.models import Picture
 from espresso.options import EvalStrategy, ExecutorName, Protocol
 from espresso.profiles import Profile
@@ -305,5 +306,8 @@ def _adapters(profile: Profile) -> dict[str, str]:
 
 def _questions_hash(questions: Sequence[Question]) -> str:
     """Hash everything about the questions but the paths of their videos, to twelve hex digits."""
-    lines = (question.model_dump_json(exclude={"visuals"}) for question in questions)
+    lines = (
+        question.model_dump_json(exclude={"visuals"}) + "".join(split_segment(visual)[1] for visual in question.visuals)
+        for question in questions
+    )
     return sha256("\n".join(lines).encode()).hexdigest()[:12]

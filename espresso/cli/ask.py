@@ -13,7 +13,7 @@ app = typer.Typer(add_completion=False)
 
 @app.command()
 def ask(
-    inputs: list[str] = typer.Argument(metavar='VISUAL... "QUESTION"', help="Images and videos, then the question."),
+    inputs: list[str] = typer.Argument(metavar='VISUAL... "QUESTION"', help="Images and videos, then the question. clip.mp4#t=4,6 is the part from 4 s to 6 s."),
     *,
     option: list[str] = typer.Option([], help="An option to choose from. Give two or more, or none for a free answer."),
     profile: str | None = typer.Option(
@@ -39,7 +39,7 @@ def ask(
     from espresso.media.fetch import is_url, public
 
     *paths, text = inputs
-    if not paths or os.path.exists(text) or is_url(text):
+    if not paths or os.path.exists(text) or os.path.exists(media.split_segment(text)[0]) or is_url(text):
         shown = public(text) if is_url(text) else text
         raise QuestionError(f"{shown}: expected the question here. Give the images and videos first, then the question.")
     if report:

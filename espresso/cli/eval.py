@@ -34,7 +34,7 @@ def evaluate() -> None:
 
 @app.command()
 def run(
-    dataset: str = typer.Argument(help="records, world, videoespresso, nextqa, egoschema, mvbench or videomme."),
+    dataset: str = typer.Argument(help="records, world, videoespresso, nextqa, egoschema, mvbench, videomme or nlvr2."),
     *,
     split: str = typer.Option("test", help="Split of the dataset."),
     limit: int | None = typer.Option(None, help="Number of questions, from the first. Default: all."),
@@ -110,7 +110,7 @@ def run(
 
 @app.command()
 def export(
-    dataset: str = typer.Argument(help="records, world, videoespresso, nextqa, egoschema, mvbench or videomme."),
+    dataset: str = typer.Argument(help="records, world, videoespresso, nextqa, egoschema, mvbench, videomme or nlvr2."),
     *,
     out: Path = typer.Option(help="Folder of the task: lmms-eval --include_path OUT --tasks espresso_world."),
     split: str = typer.Option("test", help="Split of the dataset."),
@@ -268,17 +268,20 @@ def _task_table(summary: RunSummary) -> Table:
     table.add_section()
     interval = f"{metrics.accuracy_low:.1%} to {metrics.accuracy_high:.1%}"
     table.add_row("all", str(metrics.n), f"{metrics.accuracy:.1%}", interval, style="bold")
+    if metrics.consistency is not None:
+        interval = f"{metrics.consistency_low:.1%} to {metrics.consistency_high:.1%}"
+        table.add_row("groups answered correctly", str(metrics.groups), f"{metrics.consistency:.1%}", interval)
     return table
 
 
 def _metrics_table(summary: RunSummary) -> Table:
-    """Return every metric but accuracy, by the names of the JSON output."""
+    """Return the metrics that `_task_table` does not show, by the names of the JSON output."""
     from rich.table import Table
 
     table = Table(box=None, show_header=False, padding=(0, 2, 0, 0))
     table.add_column(style="dim")
     table.add_column(justify="right")
     for name, value in summary.metrics.model_dump().items():
-        if not name.startswith("accuracy") and value is not None and name != "n":
+        if not name.startswith(("accuracy", "consistency")) and value is not None and name not in ("n", "groups"):
             table.add_row(name, f"{value:.0f}" if float(value).is_integer() else f"{value:.3g}")
     return table

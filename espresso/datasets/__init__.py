@@ -23,7 +23,7 @@ from espresso.datasets.frames import FrameReference, VideoFrame
 from espresso.datasets.rows import BadRow
 from espresso.errors import DataError
 
-DatasetName = Literal["records", "world", "videoespresso", "nextqa", "egoschema", "mvbench", "videomme"]
+DatasetName = Literal["records", "world", "videoespresso", "nextqa", "egoschema", "mvbench", "videomme", "nlvr2"]
 
 NAMES: tuple[DatasetName, ...] = get_args(DatasetName)
 """Names of the datasets, which are the names of the modules."""

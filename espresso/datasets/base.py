@@ -46,7 +46,8 @@ class LoadedQuestions:
     """Rows that could not be read."""
 
     missing: tuple[str, ...] = ()
-    """Visuals that were not found, as named in the rows. Their questions are left out.
+    """Visuals that were not found, as named in the rows, without segments. Their questions are left
+    out.
 
     If several files have the name, so that none can be chosen, they are listed after it.
     """

@@ -1,7 +1,7 @@
 """Espresso's own format: one `Question` per line of a JSONL file, as `espresso world make` writes.
 
-Visuals are paths relative to the file's folder, or absolute. `truth`, if there is one, holds the
-core frames as spans of time, the evidence and the key items.
+Visuals are paths relative to the file's folder, or absolute; `clip.mp4#t=4,6` is a part of a video.
+`truth`, if there is one, holds the core frames as spans of time, the evidence and the key items.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from espresso.schema import Question
 
 def _read(row: RawRow) -> Question:
     values = {**row, "id": text(row, "id")}
-    for field in ("text", "answer", "task"):
+    for field in ("text", "answer", "task", "group"):
         if field == "text" or row.get(field) is not None:
             text(row, field)
     for field in ("visuals", "options"):

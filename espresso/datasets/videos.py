@@ -9,6 +9,7 @@ from functools import cached_property
 from pathlib import Path, PurePosixPath
 
 from espresso.errors import DataError
+from espresso.media.segment import split_segment
 
 VIDEO_SUFFIXES = (
     ".3g2", ".3gp", ".amv", ".apng", ".asf", ".av1", ".avi", ".divx", ".dv", ".f4v", ".flv", ".gif", ".h264", ".h265",
@@ -50,28 +51,39 @@ class VideoFolder:
         videos of each of their sources from 1. In the folder itself it is, as in a flat copy.
 
         Args:
-            name: the name in a row. The suffix of a video may be missing or a different one.
+            name: the name in a row. The suffix of a video may be missing or a different one. The
+                name of a part of a video ends in its segment, such as `#t=4,6`.
 
         Returns:
-            The path; None if no file matches, or more than one. A folder of this name, or a link
-            to nothing, is not a file.
+            The path, with the segment if there is one; None if no file matches, or more than one. A
+            folder of this name, or a link to nothing, is not a file.
         """
-        matches = self._matches(name)
-        return matches[0] if len(matches) == 1 else None
+        file, segment = self._split(name)
+        matches = self._matches(file)
+        return Path(f"{matches[0]}{segment}") if len(matches) == 1 else None
 
     def get(self, name: str) -> str:
         """Return the path of a visual. Raises ValueError if there is none, or more than one."""
         if path := self.find(name):
             return str(path)
-        absent = self.absent(name)
-        raise ValueError(absent if absent != name else f"{name} is not in {self.path}")
+        file, absent = self._split(name)[0], self.absent(name)
+        raise ValueError(absent if absent != file else f"{file} is not in {self.path}")
 
     def absent(self, name: str) -> str:
-        """Return the name of a visual that is not found; if several files have it, they follow."""
+        """Return the name of a visual that is not found; if several files have it, they follow.
+
+        The name of a part of a video is that of the video.
+        """
+        name, _ = self._split(name)
         matches = self._matches(name)
         listed = ", ".join(str(file.relative_to(self.path)) for file in matches[:SHOWN_FILES])
         more = ", ..." if len(matches) > SHOWN_FILES else ""
         return f"{name} ({len(matches)} files have this name: {listed}{more}; keep one)" if matches else name
+
+    def _split(self, name: str) -> tuple[str, str]:
+        """Split the name of a part of a video, unless a file has this very name."""
+        file, segment = split_segment(name)
+        return (name, "") if segment and self._matches(name) else (file, segment)
 
     def _matches(self, name: str) -> list[Path]:
         """Return the files that a name can mean; one that is linked twice is one file."""

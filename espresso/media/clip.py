@@ -1,9 +1,16 @@
-"""Open an image or a video and decode frames of it."""
+"""Open an image, a video or a part of a video, and decode frames of it.
+
+A part of a video (`clip.mp4#t=4,6`) behaves as if it had been cut out of the file: frames count
+from its first one, and times are seconds from its start. So all code and all records that refer to
+frames of a visual also work for parts. Add the start of the part for the time in the file. The
+digest is that of the file and the part; nothing cached for one is used for another.
+"""
 
 from __future__ import annotations
 
 import hashlib
 import io
+import os
 import tempfile
 import warnings
 import weakref
@@ -20,6 +27,7 @@ from espresso.media.fetch import fetch, is_url, local_path, public
 from espresso.media.kinds import Kind, identify
 from espresso.media.pictures import PictureFile, Pixels, rgb
 from espresso.media.process import decoder
+from espresso.media.segment import Segment, parse_segment, split_segment
 from espresso.schema import Visual
 
 Size = int | tuple[int, int] | None
@@ -45,14 +53,14 @@ class FrameCountChangedError(Exception):
 
 
 class Media:
-    """An image or a video. An image is a video with one frame at 0 s.
+    """An image, a video or a part of a video. An image is a video with one frame at 0 s.
 
     Damage of a video may be detected only when frames are decoded; `times`, `visual` and `note` are
     then updated.
     """
 
     source: str
-    """Path or URL, or a description of pixels in memory."""
+    """Path or URL, with the segment of a part of a video, or a description of pixels in memory."""
 
     def __init__(self, source: str, frames: _Frames) -> None:
         self.source = source
@@ -98,7 +106,8 @@ class Media:
         """SHA-256 of the file's bytes or of the pixels in memory, computed on first use.
 
         If the first version of Espresso read the file differently, the way it is read is part of
-        it, so that captions and samplings cached by that version are not used.
+        it, so that captions and samplings cached by that version are not used. So is the segment of
+        a part of a video.
         """
         return self._frames.digest()
 
@@ -222,17 +231,71 @@ class _VideoFile:
         return frames
 
 
+class _Part:
+    """The frames of a part of a video or animation, with times from the start of the part.
+
+    Args:
+        whole: the video.
+        segment: the part.
+
+    Raises:
+        MediaError: it is an image, or no frame is in the part. The message does not include the
+            file name.
+    """
+
+    times: np.ndarray
+    end: float
+    note: str | None
+
+    def __init__(self, whole: _Frames, segment: Segment) -> None:
+        if not whole.end:
+            raise MediaError("an image has no segments. Leave out the part from `#t=`.")
+        self._whole, self._segment = whole, segment
+        self.width, self.height, self.comment = whole.width, whole.height, whole.comment
+        self._select()
+
+    def _select(self) -> None:
+        """Find the frames of the part. Damage of the file, once it is detected, changes them."""
+        whole, start, end = self._whole, self._segment.start, self._segment.end
+        note = f"; {whole.note}" if whole.note else ""
+        if start >= whole.end:
+            raise MediaError(
+                f"its segment starts at {start:g} s, but the video ends at {whole.end:.2f} s{note}. Give an earlier start."
+            )
+        first, last = np.searchsorted(whole.times.round(6), (start, end))  # rounded: times are multiples of a time base
+        if first == last:
+            raise MediaError(f"no frame starts from {start:g} s to {min(end, whole.end):g} s{note}. Give a longer segment.")
+        self._first = int(first)
+        self.times = np.maximum(whole.times[first:last] - start, 0)
+        self.end, self.note = min(end, whole.end) - start, whole.note
+
+    def digest(self) -> str:
+        return hashlib.sha256(f"{self._whole.digest()} {self._segment.start} {self._segment.end}".encode()).hexdigest()
+
+    def read(self, positions: list[int], size: tuple[int, int] | None) -> dict[int, np.ndarray]:
+        first = self._first
+        try:
+            frames = self._whole.read([first + position for position in positions], size)
+        finally:
+            self._select()
+        return {position - first: frame for position, frame in frames.items()}
+
+
 def open(source: str | Path | bytes | np.ndarray | Image.Image, *, fps: float | None = None, allow_urls: bool = False) -> Media:
     """Open an image or a video.
 
     Args:
         source: path, URL, content of a file, PIL image, or uint8 RGB pixels of shape (height,
-            width, 3) or (n, height, width, 3).
+            width, 3) or (n, height, width, 3). A path or URL may end in a segment in seconds, such
+            as `clip.mp4#t=4,6`, `clip.mp4#t=4` or `clip.mp4#t=,6`: only the frames with
+            start <= time < end are opened, see `espresso.media.clip`. A file whose name really
+            ends like that is opened completely.
         fps: frames per second of an array of several frames.
         allow_urls: download URLs.
 
     Raises:
-        MediaError: the file does not exist or is not an image or video.
+        MediaError: the file does not exist or is not an image or video, or the segment is invalid,
+            empty, outside the video or of an image.
     """
     if isinstance(source, Image.Image):
         return Media(f"{source.mode} image {source.width}x{source.height}", Pixels(rgb(source)[None], 0))
@@ -242,19 +305,25 @@ def open(source: str | Path | bytes | np.ndarray | Image.Image, *, fps: float | 
         return _open_bytes(source)
     if is_url(str(source)):
         return _open_url(str(source), allow_urls)
-    path = Path(source)
-    _check(path)
-    return _open_file(str(source), path)
+    return _open_path(str(source))
+
+
+def _open_path(source: str) -> Media:
+    file, segment = split_segment(source)
+    if os.path.exists(source) or not os.path.exists(file):
+        file, segment = source, ""
+    _check(Path(file))
+    return _open_file(file, Path(file), segment)
 
 
 def _open_url(url: str, allow_urls: bool) -> Media:
-    name = public(url)
     if (path := local_path(url)) is not None:
-        _check(path)
-        return _open_file(str(path), path)
+        return _open_path(str(path))
+    url, segment = split_segment(url)
+    name = public(url)
     if not allow_urls and url.lower().startswith("http"):
         raise MediaError(f"{name}: URLs are disabled. Set allow_urls or --allow-urls, or download the file.")
-    return _open_temporary(name, fetch(url))
+    return _open_temporary(name, fetch(url), segment)
 
 
 def _check(path: Path) -> None:
@@ -275,12 +344,16 @@ def _check(path: Path) -> None:
         raise MediaError(f"{name!r}: cannot open ({getattr(error, 'strerror', None) or error}). Check the path.") from None
 
 
-def _open_file(name: str, path: Path) -> Media:
+def _open_file(name: str, path: Path, segment: str = "") -> Media:
+    """Open a file, or a part of it; `name` is that of the file in messages."""
+    name += segment
     try:
+        part = parse_segment(segment) if segment else None
         with path.open("rb") as file:
             kind = identify(file)
         picture = _picture(kind, path.absolute())
-        return Media(name, picture or _VideoFile(path, kind is None or kind.complete))
+        frames = picture or _VideoFile(path, kind is None or kind.complete)
+        return Media(name, _Part(frames, part) if part else frames)
     except MediaError as error:
         raise MediaError(f"{name}: {error}") from None
 
@@ -323,10 +396,10 @@ def _picture(kind: Kind | None, source: Path | bytes) -> PictureFile | None:
         return None
 
 
-def _open_temporary(name: str, path: Path) -> Media:
-    """Open a temporary file, which is deleted with the Media."""
+def _open_temporary(name: str, path: Path, segment: str = "") -> Media:
+    """Open a temporary file, or a part of it; the file is deleted with the Media."""
     try:
-        media = _open_file(name, path)
+        media = _open_file(name, path, segment)
     except BaseException:
         path.unlink()
         raise

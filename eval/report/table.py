@@ -13,7 +13,7 @@ from agents.judge import CRITERIA
 from espresso.errors import DataError
 from espresso.schema import TABLE_1, Record, Task, letter
 from eval.judge.results import criterion_scores, flat_scores, read_judge_config, read_verdicts
-from eval.metrics import Metrics, TaskAccuracy, metrics, task_accuracies
+from eval.metrics import Metrics, TaskAccuracy, clusters, metrics, task_accuracies
 from eval.run_folder import RunConfig, read_run, read_samples
 from eval.sample import Sample
 from eval.stats import difference
@@ -141,7 +141,7 @@ def compare(folders: Sequence[Path]) -> list[RunColumn]:
 def paired_difference(ours: Sequence[Sample], theirs: Sequence[Sample]) -> PairedDifference:
     """Compare the accuracy of two runs on the same questions, given in the same order."""
     correct = [[sample.scores.correct for sample in samples] for samples in (ours, theirs)]
-    mean, low, high, p = difference(correct[0], correct[1], [sample.question.visuals for sample in ours])
+    mean, low, high, p = difference(correct[0], correct[1], clusters(ours))
     return PairedDifference(difference=mean, low=low, high=high, p=p)
 
 
@@ -178,6 +178,11 @@ def table_rows(columns: Sequence[RunColumn]) -> list[tuple[str, list[str]]]:
         )
         rows.append(("95 % interval", [_points(run.against) for run in columns]))
         rows.append(("p", [f"{run.against.p:.2g}" if run.against else "" for run in columns]))
+    if groups := columns[0].metrics.groups:
+        rows.append((f"consistency ({groups} groups)", [_percent(run.metrics.consistency) for run in columns]))
+        rows.append(
+            ("95 % interval", [_interval(run.metrics.consistency_low, run.metrics.consistency_high) for run in columns])
+        )
     for task in columns[0].tasks:
         cells = [next(each for each in run.tasks if each.task == task.task) for run in columns]
         rows.append(

@@ -5,13 +5,14 @@ the captioner gives them, and the reply to it, the JSON of `agents.annotate.grap
 
 - write: captions -> the story's questions whose acts the captions show, and their answers;
 - filter: captions and a pair -> what the captions say, and whether to keep the pair. Bad pairs have
-  another option as their answer, ask about another clip, ask for an opinion, or contradict the
-  order of the clip;
+  another option as their answer, ask what the captions do not show, ask for an opinion, or
+  contradict the order of the clip. Most of those that ask what is not shown are questions of the
+  clip with one of its other things in the place of a named one;
 - evidence: captions and a pair -> the captions that the answer follows from, and what they name;
 - distract: captions and a pair -> three wrong answers.
 
-The shipped writer was trained on these batches: the order of random draws and all texts must not
-change.
+The last training of the shipped writer was on these batches: the order of random draws and all
+texts must not change.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from pydantic import BaseModel
@@ -33,13 +35,16 @@ from espresso.models.chat import Message
 from espresso.schema import Task
 from espresso.world import Motif
 from espresso.world.cast import COLOURS, SHAPES, VEHICLES
+from espresso.world.check import conclude
 from finetune.tiny.config import TinyConfig
 from finetune.tiny.data import TRAIN_STORIES, Batch, MarkedConversation, collate, corrupt_caption
 
 CORRUPTED_CAPTIONS = 0.03
 """Share of captions with a wrong colour, shape or vehicle; the replies are those of the clip."""
-SHARES = {"write": 0.3, "filter": 0.35, "evidence": 0.2, "distract": 0.15}
+SHARES = {"write": 0.3, "filter": 0.45, "evidence": 0.1, "distract": 0.15}
 """Share of the batches of each kind."""
+REVIEWS = {"good": 0.35, "wrong": 0.3, "swapped": 0.25, "unseen": 0.04, "subjective": 0.03, "discontinuous": 0.03}
+"""Share of the pairs of each kind that the filter reviews."""
 
 UNSEEN = Review(reason="the captions do not show this", consistent=False, objective=True, continuous=True)
 SUBJECTIVE = Review(reason="a matter of opinion", consistent=True, objective=False, continuous=True)
@@ -65,6 +70,12 @@ class ShownStory:
     """The questions whose acts the captions show, in the order of these acts, each with the
     positions of the captions that show them."""
 
+    acts: tuple[dict[str, Any], ...]
+    """All acts, as `espresso.world.check` reads them."""
+
+    captions_of: tuple[int | None, ...]
+    """The position of the caption that shows each act; None if no caption does."""
+
 
 def show_story(rng: np.random.Generator, index: int) -> ShownStory:
     """Caption a story of the train split at about one frame per second."""
@@ -76,12 +87,17 @@ def show_story(rng: np.random.Generator, index: int) -> ShownStory:
     beats = [story.beat_at(time) for time in kept]
     texts = [text if rng.random() > CORRUPTED_CAPTIONS else corrupt_caption(rng, text) for text in texts]
     captions = tuple({"number": n, "time": time, "text": text} for n, (time, text) in enumerate(zip(kept, texts, strict=True), 1))
+    captions_of = tuple(next((n for n, beat in enumerate(beats) if beat is act), None) for act in story.beats)
     motifs = []
     for motif, needed in zip(story.motifs, story.needed, strict=True):
-        shown = [next((n for n, beat in enumerate(beats) if beat is story.beats[i]), None) for i in needed]
-        if None not in shown:
-            motifs.append((motif, tuple(n for n in shown if n is not None)))
-    return ShownStory(captions, tuple(sorted(motifs, key=lambda each: each[1])))
+        shown = tuple(n for i in needed if (n := captions_of[i]) is not None)
+        if len(shown) == len(needed):
+            motifs.append((motif, shown))
+    acts = tuple(
+        {"verb": act.verb, "doer": act.doer and str(act.doer), "target": act.target and str(act.target), "value": act.value}
+        for act in story.beats
+    )
+    return ShownStory(captions, tuple(sorted(motifs, key=lambda each: each[1])), acts, captions_of)
 
 
 class WriterBatches(Dataset[Batch]):
@@ -160,16 +176,22 @@ def _facts(story: ShownStory, positions: Sequence[int]) -> str:
 def _draw_review(rng: np.random.Generator, story: ShownStory, motif: Motif, shown: Sequence[int]) -> tuple[str, str, Review]:
     """Draw a pair and the review that it deserves: question, answer, review."""
 
-    def review(answer: str) -> Review:
+    def review(positions: Sequence[int], answer: str, given: str) -> Review:
         """Both answers stand side by side, so that a small model can compare them."""
-        reason = f"{_facts(story, shown)}: {motif.answer}; given: {answer}"
-        return Review(reason=reason, consistent=answer == motif.answer, objective=True, continuous=True)
+        reason = f"{_facts(story, positions)}: {answer}; given: {given}"
+        return Review(reason=reason, consistent=given == answer, objective=True, continuous=True)
 
-    kind = rng.choice(["good", "wrong", "unseen", "subjective", "discontinuous"], p=[0.4, 0.4, 0.1, 0.05, 0.05])
+    kind = rng.choice(list(REVIEWS), p=list(REVIEWS.values()))
     if kind == "wrong":
         wrong = [option for option in motif.options if option != motif.answer]
-        answer = str(rng.choice(wrong))
-        return motif.text, answer, review(answer)
+        given = str(rng.choice(wrong))
+        return motif.text, given, review(shown, motif.answer, given)
+    if kind == "swapped" and (question := _swap_name(rng, story, motif.text)):
+        conclusion = conclude(story.acts, question, motif.answer)
+        positions = [story.captions_of[act] for act in conclusion.needed] if conclusion else []
+        if conclusion is None or None in positions:
+            return question, motif.answer, UNSEEN
+        return question, motif.answer, review([n for n in positions if n is not None], conclusion.answer, motif.answer)
     if kind == "unseen":
         other = show_story(rng, int(rng.integers(TRAIN_STORIES))).motifs
         foreign = [each for each, _ in other if each.task not in (Task.NARRATIVE, Task.INGREDIENT, Task.TRAFFIC)]
@@ -184,7 +206,14 @@ def _draw_review(rng: np.random.Generator, story: ShownStory, motif: Motif, show
         late, early = str(story.captions[-1]["text"]), str(story.captions[0]["text"])
         if late != early:
             return f"After {late}, why is it that {early}?", motif.answer, DISCONTINUOUS
-    return motif.text, motif.answer, review(motif.answer)
+    return motif.text, motif.answer, review(shown, motif.answer, motif.answer)
+
+
+def _swap_name(rng: np.random.Generator, story: ShownStory, question: str) -> str | None:
+    """Name another thing of the story in a question; None if there is none to swap."""
+    named = sorted(_names(question))
+    others = sorted(_names(" ".join(str(caption["text"]) for caption in story.captions)) - set(named))
+    return question.replace(str(rng.choice(named)), str(rng.choice(others))) if named and others else None
 
 
 def _names(text: str) -> set[str]:
