@@ -17,7 +17,6 @@ questions or videos moves no video from one split to the other.
 from __future__ import annotations
 
 import filecmp
-import io
 import json
 import os
 import re
@@ -26,26 +25,25 @@ from collections import Counter
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
-from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path, PurePosixPath
-from typing import Any, Literal
+from typing import Literal
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from agents.annotate.dataset.bias import MIN_QUESTIONS, word_bias
-from agents.annotate.dataset.output import core_index, read
+from agents.annotate.dataset.layouts import ExportRow, flat_row, parquet_file, test_row, train_row
+from agents.annotate.dataset.output import read
 from agents.annotate.dataset.page import read_decisions
 from agents.annotate.records import RejectedPair
 from agents.annotate.work import AnnotateConfig
 from espresso import media
 from espresso.datasets import records
-from espresso.datasets.boxes import without_marks
 from espresso.errors import DataError
 from espresso.files import write_atomic
 from espresso.log import LogHeader, read_header
 from espresso.media import Media
-from espresso.schema import Box, KeyItem, Question, Record, Span, Task, Truth, letter
+from espresso.schema import KeyItem, Question, Record, Task
 
 Format = Literal["records", "videoespresso", "datasets"]
 
@@ -100,21 +98,6 @@ class Manifest(Record):
 
     files: tuple[str, ...]
     """Paths relative to the folder."""
-
-
-@dataclass(frozen=True)
-class _Row:
-    """A question to export."""
-
-    question: Question
-
-    truth: Truth
-
-    answer: str
-
-    clip: Media
-
-    split: str
 
 
 def export(
@@ -191,7 +174,7 @@ def export(
 # Questions and splits
 
 
-def _rows(data: Path, questions: Sequence[Question], test_share: float) -> list[_Row]:
+def _rows(data: Path, questions: Sequence[Question], test_share: float) -> list[ExportRow]:
     """Open the videos and assign the splits. Raises DataError and MediaError."""
     for question in questions:
         if len(question.visuals) != 1 or question.truth is None or not question.answer:
@@ -208,7 +191,7 @@ def _rows(data: Path, questions: Sequence[Question], test_share: float) -> list[
             f"{test_share:g}. Give another --test-share, or annotate more videos."
         )
     return [
-        _Row(question, question.truth, question.answer, clips[question.visuals[0]], split_of[question.visuals[0]])
+        ExportRow(question, question.truth, question.answer, clips[question.visuals[0]], split_of[question.visuals[0]])
         for question in questions
         if question.truth and question.answer
     ]
@@ -226,7 +209,7 @@ def _draw(digest: str) -> float:
     return int(sha256(digest.encode()).hexdigest()[:13], 16) / 16**13
 
 
-def _places(rows: Sequence[_Row], folder: str) -> dict[str, str]:
+def _places(rows: Sequence[ExportRow], folder: str) -> dict[str, str]:
     """Return where each video is copied to: its digest -> `<folder>/<source>/<name>`.
 
     The source is the folder that contains the video. Of different videos with the same name and
@@ -245,15 +228,6 @@ def _places(rows: Sequence[_Row], folder: str) -> dict[str, str]:
         taken.add(place.casefold())
         places[row.clip.digest] = place
     return places
-
-
-def _core_frames(row: _Row) -> list[tuple[int, Span, str]]:
-    """Return native frame index, span and caption of each core frame; see `core_index`."""
-    captions = dict(enumerate(row.truth.facts))
-    return [
-        (core_index(span, row.truth.key_items, row.clip.times), span, captions.get(number, ""))
-        for number, span in enumerate(row.truth.spans)
-    ]
 
 
 # Files
@@ -311,148 +285,23 @@ def _remove(out: Path, files: set[str]) -> None:
                 (out / folder).rmdir()
 
 
-def _write(path: Path, rows: Sequence[_Row], places: dict[str, str], format: Format) -> None:
+def _write(path: Path, rows: Sequence[ExportRow], places: dict[str, str], format: Format) -> None:
     """Write the questions of a split."""
     path.parent.mkdir(exist_ok=True)
     if format == "records":
         records.write(path, [row.question for row in rows])
     elif format == "videoespresso":
-        layout = _train_row if path.stem == "train" else _test_row
+        layout = train_row if path.stem == "train" else test_row
         content = [layout(row, places[row.clip.digest]) for row in rows]
         write_atomic(path, json.dumps(content, ensure_ascii=False, indent=1) + "\n")
     else:
-        write_atomic(path, _parquet([_flat_row(row, places[row.clip.digest]) for row in rows]))
-
-
-# VideoEspresso's layout
-
-
-def _train_row(row: _Row, place: str) -> dict[str, Any]:
-    return {
-        "question": row.question.text,
-        "answer": row.answer,
-        "task": str(row.question.task),
-        "video_path": place,
-        "keyframe_path": _frame_names(row, place),
-        "evidence": _marked(row.truth),
-    }
-
-
-def _test_row(row: _Row, place: str) -> dict[str, Any]:
-    closed = dict[str, Any]()
-    if options := row.question.options:
-        closed["correct_answer"] = f"({letter(options.index(row.answer))})"
-        closed["options"] = [f"({letter(position)}): {option}" for position, option in enumerate(options)]
-    return {
-        "core_frames_paths": _frame_names(row, place),
-        "core_frames_captions": [caption for _, _, caption in _core_frames(row)],
-        "question": row.question.text,
-        "answer": row.truth.answer or row.answer,
-        "key_items": list(dict.fromkeys(item.label for item in row.truth.key_items)),
-        "evidence": _marked(row.truth),
-        "task": str(row.question.task),
-        "video_path": place,
-        **closed,
-    }
-
-
-def _frame_names(row: _Row, place: str) -> list[str]:
-    """Return the names of the core frames: `core_frames/<source>/<video>/<native index>.jpg`."""
-    folder = PurePosixPath("core_frames", *PurePosixPath(place).with_suffix("").parts[1:])
-    return [f"{folder}/{index}.jpg" for index, _, _ in _core_frames(row)]
-
-
-def _marked(truth: Truth) -> str:
-    """Return the evidence with marks around the first mention of each key item, and its boxes.
-
-    Key items that are not mentioned follow the evidence.
-    """
-    boxes = dict[str, list[Box]]()
-    names = dict[str, str]()
-    for item in truth.key_items:
-        if label := without_marks(item.label):
-            names.setdefault(label.casefold(), label)
-            boxes.setdefault(label.casefold(), []).extend([item.box] if item.box else [])
-    text, mentioned = without_marks(truth.evidence), set[str]()
-
-    def mark(match: re.Match[str]) -> str:
-        key = match[0].casefold()
-        if key in mentioned or key not in boxes:
-            return match[0]
-        mentioned.add(key)
-        return _mark(match[0], boxes[key])
-
-    if boxes:
-        longest_first = "|".join(re.escape(name) for name in sorted(names.values(), key=len, reverse=True))
-        text = re.sub(rf"(?<!\w)(?:{longest_first})(?!\w)", mark, text, flags=re.IGNORECASE)
-    others = [_mark(name, boxes[key]) for key, name in names.items() if key not in mentioned]
-    return f"{text} Key items: {', '.join(others)}.".strip() if others else text
-
-
-def _mark(label: str, boxes: Sequence[Box]) -> str:
-    written = [f"[{', '.join(f'{value:.2f}'.rstrip('0').rstrip('.') for value in box)}]" for box in boxes]
-    listed = written[0] if len(written) == 1 else f"[{', '.join(written)}]"
-    return f"<obj_start>{label}<obj_end>" + (f"<box_start>{listed}<box_end>" if written else "")
-
-
-# Parquet
-
-
-def _flat_row(row: _Row, place: str) -> dict[str, Any]:
-    question, frames, items = row.question, _core_frames(row), row.truth.key_items
-    visual = row.clip.visual
-    return {
-        "id": question.id,
-        "video": place,
-        "question": question.text,
-        "options": list(question.options) if question.options else None,
-        "answer": row.answer,
-        "answer_index": question.options.index(row.answer) if question.options else None,
-        "task": str(question.task) if question.task else None,
-        "evidence": row.truth.evidence,
-        "core_frame_indices": [index for index, _, _ in frames],
-        "core_frame_times": [float(row.clip.times[index]) for index, _, _ in frames],
-        "core_frame_starts": [span.start for _, span, _ in frames],
-        "core_frame_ends": [span.end for _, span, _ in frames],
-        "core_frame_captions": [caption for _, _, caption in frames],
-        "key_item_labels": [item.label for item in items],
-        "key_item_frame_indices": [item.frame.index for item in items],
-        "key_item_boxes": [list(item.box) if item.box else None for item in items],
-        "key_item_scores": [item.score for item in items],
-        "video_width": visual.width,
-        "video_height": visual.height,
-        "video_fps": visual.fps,
-        "video_duration": visual.duration,
-        "video_digest": visual.digest,
-    }
-
-
-def _parquet(rows: Sequence[dict[str, Any]]) -> bytes:
-    """Return rows as a Parquet file for `datasets.load_dataset`; the card describes the columns."""
-    import datasets  # noqa: PLC0415 - takes seconds
-    from pyarrow import Table, parquet  # type: ignore[import-untyped]  # noqa: PLC0415
-
-    text, whole, number = datasets.Value("string"), datasets.Value("int64"), datasets.Value("float64")
-    lists = datasets.List
-    features = datasets.Features(
-        {
-            "id": text, "video": text, "question": text, "options": lists(text), "answer": text, "answer_index": whole,
-            "task": text, "evidence": text, "core_frame_indices": lists(whole), "core_frame_times": lists(number),
-            "core_frame_starts": lists(number), "core_frame_ends": lists(number), "core_frame_captions": lists(text),
-            "key_item_labels": lists(text), "key_item_frame_indices": lists(whole), "key_item_boxes": lists(lists(number)),
-            "key_item_scores": lists(number), "video_width": whole, "video_height": whole, "video_fps": number,
-            "video_duration": number, "video_digest": text,
-        }
-    )  # fmt: skip
-    buffer = io.BytesIO()
-    parquet.write_table(Table.from_pylist(list(rows), schema=features.arrow_schema), buffer)
-    return buffer.getvalue()
+        write_atomic(path, parquet_file([flat_row(row, places[row.clip.digest]) for row in rows]))
 
 
 # The card
 
 
-def _card(data: Path, summary: ExportSummary, splits: dict[str, list[_Row]], rejected: Sequence[RejectedPair]) -> str:
+def _card(data: Path, summary: ExportSummary, splits: dict[str, list[ExportRow]], rejected: Sequence[RejectedPair]) -> str:
     """Return the dataset card, `README.md`."""
     header_file = data.with_suffix(".annotate") / "annotate.json"
     header: LogHeader[AnnotateConfig] | None = read_header(header_file, AnnotateConfig) if header_file.is_file() else None
