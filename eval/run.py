@@ -154,11 +154,11 @@ def run(
             from eval.executors import ray  # noqa: PLC0415
 
             check_address(address)
-        else:
-            load_models(used, spec)
         loaded = load(lambda done, total: on_progress(RunProgress("rendering clips", done, total)))
         if (loaded.missing and not allow_missing) or not loaded.questions:
             raise DataError(_missing(loaded))
+        if executor != "ray":
+            load_models(used, spec)
         config = _config(spec, split, limit, used, loaded.questions)
         with RunFolder(out or _default_folder(config), config) as folder:
             run_groups: Executor = partial(local.run, task=spec.task(used), session=used)
