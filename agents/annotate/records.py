@@ -73,9 +73,6 @@ class VideoAnnotation(LogEntry):
     items: int = 0
     """Key items that were looked for in the core frames."""
 
-    uncited: int = 0
-    """Cited captions that resemble no caption of their group."""
-
     notes: tuple[str, ...] = ()
 
     costs: tuple[NodeCost, ...] = ()
@@ -120,7 +117,6 @@ def assemble(state: AnnotateState) -> VideoAnnotation:
         rejected=tuple(rejected),
         boxes_found=sum(each.detected for each in state.groundings),
         items=sum(len(each.items) for each in state.groundings),
-        uncited=sum(each.unmatched for each in state.evidence.values()),
         notes=state.notes,
         costs=costs(state.trace),
     )

@@ -83,9 +83,6 @@ class AnnotateSummary(Record):
     boxes: dict[str, int]
     """Key items looked for in core frames, boxes found, and boxes verified."""
 
-    uncited: int
-    """Cited captions that resemble none of the video."""
-
     dollars: float | None
     """What the annotated videos cost, in earlier calls too; None if the profile has no prices."""
 
@@ -327,7 +324,6 @@ def summarize(
         skipped={each.source: each.error for each in results if each.error},
         without_question={each.source: _why_none(each) for each in done if not each.questions},
         boxes={"wanted": sum(each.items for each in done), "found": sum(each.boxes_found for each in done), "verified": boxes},
-        uncited=sum(each.uncited for each in done),
         dollars=dollars(done, profile),
     )
 

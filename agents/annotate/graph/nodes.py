@@ -137,29 +137,28 @@ async def evidence(task: PairTask, context: AnnotateContext) -> tuple[Update, Ta
 
 
 async def match(task: MatchTask, context: AnnotateContext) -> tuple[Update, Tasks]:
-    """Find the scenes of the cited captions by embedding. Raises ModelError."""
+    """Find the scenes of the cited captions by embedding; reject a pair that cites others.
+
+    Raises:
+        ModelError: the captions cannot be embedded.
+    """
     pair, cited_texts, scenes = task.pair, [text for text in task.citation.captions if text.strip()], task.group.scenes
     embedder, role = context.session.roles.embedder, context.session.profile.embedder
     assert embedder, "checked before the first video"
     assert role
     vectors = await embedder.embed([*cited_texts, *(scene.text for scene in scenes)])
     similarity = vectors[: len(cited_texts)] @ vectors[len(cited_texts) :].T
-    cited = dict[int, CitedScene]()
+    cited, trace = dict[int, CitedScene](), make_step("match")
     for row, number in enumerate(match_scenes(similarity)):
         score = float(similarity[row, number])
-        if score >= role.same_above:
-            cited.setdefault(number, CitedScene(text=cited_texts[row], scene=scenes[number], similarity=min(score, 1.0)))
-    trace = make_step("match")
-    if not cited:
-        return {
-            "faults": {pair.id: Fault(node="match", reason=f"no caption resembles the evidence {cited_texts[0]!r}")},
-            "trace": trace,
-        }, []
+        if score < role.same_above:
+            reason = f"no caption resembles the evidence {cited_texts[row]!r}"
+            return {"faults": {pair.id: Fault(node="match", reason=reason)}, "trace": trace}, []
+        cited.setdefault(number, CitedScene(text=cited_texts[row], scene=scenes[number], similarity=min(score, 1.0)))
     found = CitedEvidence(
         text=task.citation.evidence.strip(),
         scenes=tuple(cited[number] for number in sorted(cited)),
         labels=tuple(dict.fromkeys(label.strip() for label in task.citation.key_items if label.strip())),
-        unmatched=int((similarity.max(axis=1) < role.same_above).sum()),
     )
     tasks: Tasks = [("distract", PairTask(pair=pair, group=task.group))] if context.distractors else []
     if context.session.roles.detector:

@@ -82,9 +82,6 @@ class CitedEvidence(Record):
     labels: tuple[str, ...]
     """The key items."""
 
-    unmatched: int = 0
-    """Cited captions that resemble no caption of the group."""
-
 
 class Grounding(Record):
     """The key items of a pair in one core frame."""

@@ -132,6 +132,21 @@ def test_a_reply_that_cannot_be_read_rejects_its_pair_only(clips, profile, serve
     assert "could not be read: 'no idea'" in rows(tmp_path / "data.rejected.jsonl")[0]["reason"]
 
 
+def test_evidence_that_no_caption_says_rejects_its_pair(clips, profile, server, tmp_path):
+    def answers(request):
+        reply = answer(request)
+        if request.get("model") == "writer" and "key_items" in json.dumps(reply):
+            cited = json.loads(reply["choices"][0]["message"]["content"])
+            cited["captions"].append("a circle that is not there")
+            reply["choices"][0]["message"]["content"] = json.dumps(cited)
+        return 200, reply
+
+    server.answers = answers
+    summary = annotate(clips[:1], tmp_path / "data.jsonl", profile=profile)
+    assert summary.rejected == {"match": 1, "filter": 1, "write": 1}
+    assert "no caption resembles the evidence 'a circle that is not there'" in (tmp_path / "data.rejected.jsonl").read_text()
+
+
 def test_a_distractor_that_passes_the_filter_rejects_its_pair(clips, profile, server, tmp_path):
     def answers(request):
         reply = answer(request)
