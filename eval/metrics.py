@@ -196,7 +196,7 @@ def clusters(samples: Sequence[Sample]) -> list[Hashable]:
     videos = [tuple(split_segment(visual)[0] for visual in sample.question.visuals) for sample in samples]
     for sample, video in zip(samples, videos, strict=True):
         if sample.question.group is not None:
-            first[root(sample.question.group)] = root(video)
+            first[root(video)] = root(sample.question.group)
     return [root(video) for video in videos]
 
 

@@ -79,7 +79,7 @@ class RunSummary(Record):
     """Rows that could not be read, each with its place and the reason."""
 
     missing: tuple[str, ...] = ()
-    """Videos that were not found, or are several files; their questions were left out."""
+    """Visuals that were not found, or are several files; their questions were left out."""
 
     notes: tuple[str, ...] = ()
     """Assumptions made while the questions were read, one sentence each."""
@@ -287,7 +287,7 @@ def _missing(loaded: LoadedQuestions) -> str:
     count, some = len(loaded.missing), ", ".join(loaded.missing[:SHOWN_MISSING])
     more = ", ..." if count > SHOWN_MISSING else ""
     cure = ", or leave their questions out with --allow-missing" if loaded.questions else ""
-    return f"{count} videos were not found: {some}{more}. Download them, or give another --videos{cure}."
+    return f"{count} visuals were not found: {some}{more}. Download them, or give another --videos{cure}."
 
 
 def _prompt_hashes(style: prompts.Style, protocol: Protocol) -> dict[str, str]:

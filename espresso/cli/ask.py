@@ -13,7 +13,9 @@ app = typer.Typer(add_completion=False)
 
 @app.command()
 def ask(
-    inputs: list[str] = typer.Argument(metavar='VISUAL... "QUESTION"', help="Images and videos, then the question. clip.mp4#t=4,6 is the part from 4 s to 6 s."),
+    inputs: list[str] = typer.Argument(
+        metavar='VISUAL... "QUESTION"', help="Images and videos, then the question. clip.mp4#t=4,6 is the part from 4 s to 6 s."
+    ),
     *,
     option: list[str] = typer.Option([], help="An option to choose from. Give two or more, or none for a free answer."),
     profile: str | None = typer.Option(

@@ -113,8 +113,9 @@ def export(
         frames: number of frames that the task of frames shows, shared by the visuals of a question.
 
     Returns:
-        The number of questions in the tasks: those with options and an answer. If there is none,
-        only the records are written.
+        The number of questions in the tasks: those with options, an answer and whole visuals,
+        because lmms-eval cannot show a part of a video. If there is none, only the records are
+        written.
 
     Raises:
         DataError: the folder cannot be written, or has records of other questions.
@@ -152,7 +153,11 @@ def export_world(folder: Path, *, frames: int = UNIFORM_FRAMES) -> int:
 
 def _write_task(questions: Sequence[Question], folder: Path, task: str, style: Style, frames: int) -> int:
     """Write the tasks' data, configurations and code. Returns the number of questions in them."""
-    closed = [question for question in questions if question.options and question.answer]
+    closed = [
+        question
+        for question in questions
+        if question.options and question.answer and not any(media.split_segment(visual)[1] for visual in question.visuals)
+    ]
     if not closed:
         return 0
     sampled: dict[tuple[str, int], Sequence[Frame]] = {}

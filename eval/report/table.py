@@ -180,9 +180,7 @@ def table_rows(columns: Sequence[RunColumn]) -> list[tuple[str, list[str]]]:
         rows.append(("p", [f"{run.against.p:.2g}" if run.against else "" for run in columns]))
     if groups := columns[0].metrics.groups:
         rows.append((f"consistency ({groups} groups)", [_percent(run.metrics.consistency) for run in columns]))
-        rows.append(
-            ("95 % interval", [_interval(run.metrics.consistency_low, run.metrics.consistency_high) for run in columns])
-        )
+        rows.append(("95 % interval", [_interval(run.metrics.consistency_low, run.metrics.consistency_high) for run in columns]))
     for task in columns[0].tasks:
         cells = [next(each for each in run.tasks if each.task == task.task) for run in columns]
         rows.append(

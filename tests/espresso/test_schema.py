@@ -85,6 +85,12 @@ def test_the_reference_answer_is_one_of_the_options():
         Question(id="q", visuals=("clip.mp4",), text="Why?", options=("a", "b"), answer="c")
 
 
+def test_a_question_without_a_group_is_written_as_by_older_versions():
+    assert "group" not in QUESTION.model_dump_json()
+    grouped = QUESTION.model_copy(update={"group": "sentence 1"})
+    assert Question.model_validate_json(grouped.model_dump_json()) == grouped
+
+
 def test_a_question_as_asked_holds_neither_answer_nor_truth():
     asked = QUESTION.without_truth()
     assert asked.answer is None

@@ -2,8 +2,10 @@
 
 import asyncio
 
+import pytest
+
 from espresso.schema import Answer, CoreFrame, Evidence, Frame, Question, Span, Step, Task, Truth, Usage
-from eval.metrics import metrics, task_accuracies
+from eval.metrics import clusters, metrics, task_accuracies
 from eval.sample import Sample
 from eval.scorers import score
 
@@ -69,3 +71,42 @@ def test_tasks_come_in_the_papers_order_with_their_own_intervals():
     ])  # fmt: skip
     assert [(row.task, row.n, row.accuracy) for row in rows] == [(Task.CAUSAL, 2, 0.5), (Task.TRAFFIC, 1, 1.0)]
     assert all(0 <= row.accuracy_low < row.accuracy < 1 or row.accuracy_high == 1 for row in rows)
+
+
+def pair(group, name, text="yes"):
+    asked = question(f"{group}-{name}").model_copy(update={"group": group, "visuals": (f"{name}-0.png", f"{name}-1.png")})
+    return sample(asked, answer(text)) if text else error(asked)
+
+
+def test_a_group_is_consistent_if_all_its_questions_are_answered_correctly():
+    samples = [pair("s1", "a"), pair("s1", "b"), pair("s2", "c"), pair("s2", "d", "no"), pair("s3", "e"), pair("s3", "f", None)]
+    found = metrics([*samples, sample(question("alone"), answer("no"))])
+    assert (found.consistency, found.groups) == (pytest.approx(1 / 3), 3)
+    assert found.accuracy == pytest.approx(4 / 7)
+    assert 0 < found.consistency_low < found.consistency < found.consistency_high < 1
+
+
+def test_a_run_without_groups_has_no_consistency():
+    found = metrics([sample(question(), answer())])
+    assert found.consistency is found.consistency_low is found.consistency_high is found.groups is None
+
+
+def test_sentences_about_the_same_images_are_one_cluster():
+    """The same answers are worth less if all sentences are about one set of images."""
+    kinds = [("yes", "yes")] * 6 + [("no", "no")] * 6
+    apart = [pair(f"s{n}", f"{n}{side}", text) for n, texts in enumerate(kinds) for side, text in zip("ab", texts, strict=True)]
+    shared = [
+        pair(f"s{n}", f"{n // 2}{side}", text) for n, texts in enumerate(kinds) for side, text in zip("ab", texts, strict=True)
+    ]
+    assert len(set(clusters(apart))) == 12
+    assert len(set(clusters(shared))) == 6
+    wide, narrow = metrics(shared), metrics(apart)
+    assert wide.consistency_high - wide.consistency_low > narrow.consistency_high - narrow.consistency_low
+    assert wide.accuracy_high - wide.accuracy_low > narrow.accuracy_high - narrow.accuracy_low
+
+
+def test_questions_about_parts_of_a_video_are_one_cluster():
+    parts = [question(name).model_copy(update={"visuals": (visual,)}) for name, visual in
+             (("a", "a.mp4"), ("b", "a.mp4#t=0,2"), ("c", "a.mp4#t=2,4"), ("d", "b.mp4"))]  # fmt: skip
+    first, second, third, other = clusters([sample(part, answer()) for part in parts])
+    assert first == second == third != other

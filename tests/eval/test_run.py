@@ -6,9 +6,12 @@ from pathlib import Path
 
 import pytest
 
+from espresso.datasets import DatasetFiles, records
 from espresso.errors import DataError, EspressoError, ModelError
 from eval.protocols import option_order
+from eval.report import html
 from eval.run import run
+from eval.run_folder import read_samples
 
 LIMIT = 6
 
@@ -206,6 +209,20 @@ def test_where_nothing_can_be_answered_the_run_stops_with_the_reason(session, ro
     roles.reasoner.chat = down
     with pytest.raises(EspressoError, match="questions so far failed; the last error: the server is down"):
         run("world", limit=LIMIT, strategy="blind", session=session)
+
+
+def test_a_run_about_other_parts_of_the_videos_is_another_run(session, questions, tmp_path):
+    for end in (1, 2):
+        parts = [question.model_copy(update={"visuals": (f"{question.visuals[0]}#t=0,{end}",)}) for question in questions]
+        records.write(tmp_path / f"{end}.jsonl", parts)
+    wish = {"strategy": "uniform", "frames": 4, "session": session, "out": tmp_path / "run"}
+    summary = run("records", files=DatasetFiles(tmp_path / "1.jsonl"), **wish)
+    assert summary.metrics.errors == 0
+    assert all(frame.time < 1 for sample in read_samples(tmp_path / "run") for frame in sample.answer.frames)
+    html.write(tmp_path / "page.html", [tmp_path / "run"])
+    assert "moved or changed" not in (tmp_path / "page.html").read_text()
+    with pytest.raises(DataError, match="questions"):
+        run("records", files=DatasetFiles(tmp_path / "2.jsonl"), **wish)
 
 
 def test_progress_tells_live_accuracy(session):

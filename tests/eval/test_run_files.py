@@ -47,7 +47,7 @@ def test_evidence_of_the_dataset_can_be_given_and_core_frames_are_unknown(files,
 
 def test_missing_videos_are_an_error_unless_allowed(files, session):
     source = files(ROW, ROW | {"video_path": "all_video/gone.mp4", "question": "Where is it?"})
-    with pytest.raises(DataError, match=r"1 videos were not found: all_video/gone\.mp4\. .*--allow-missing"):
+    with pytest.raises(DataError, match=r"1 visuals were not found: all_video/gone\.mp4\. .*--allow-missing"):
         run("videoespresso", strategy="blind", session=session, files=source)
     summary = run("videoespresso", strategy="blind", session=session, files=source, allow_missing=True)
     assert summary.metrics.n == 1

@@ -198,7 +198,9 @@ def _rows(data: Path, questions: Sequence[Question], test_share: float) -> list[
 
 
 def _open(source: str) -> Media:
-    """Open a video and compute its digest."""
+    """Open a video and compute its digest. Raises DataError for a part of a video."""
+    if media.split_segment(source)[1] and not os.path.exists(source):
+        raise DataError(f"{source}: is a part of a video, which cannot be copied. Cut it out to a file, and annotate that.")
     clip = media.open(source)
     assert clip.digest
     return clip

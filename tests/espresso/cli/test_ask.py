@@ -28,6 +28,16 @@ def test_json_is_one_answer_and_nothing_else(espresso, clip, profile):
     assert len(answer.core_frames) == 2
 
 
+def test_a_question_about_a_part_of_a_video_and_its_report(espresso, clip, profile, tmp_path):
+    part = f"{clip}#t=0,0.5"
+    done = espresso("ask", part, QUESTION, "--profile", profile, "--json", "--report", tmp_path / "page.html")
+    answer = Answer.model_validate_json(done.stdout)
+    assert answer.visuals[0].source == part
+    assert answer.visuals[0].duration <= 0.5
+    assert all(core.time < 0.5 for core in answer.core_frames)
+    assert part in (tmp_path / "page.html").read_text()
+
+
 def test_the_environment_chooses_the_profile(espresso, clip, profile, monkeypatch):
     monkeypatch.setenv("ESPRESSO_PROFILE", str(profile))
     done = espresso("ask", clip, QUESTION, "--json")
@@ -120,6 +130,7 @@ def test_a_bad_question_is_one_sentence(espresso, clip, profile, question, said)
 def test_a_forgotten_question_is_noticed(espresso, clip):
     assert_refused(espresso("ask", clip), "expected the question here")
     assert_refused(espresso("ask", clip, clip), "expected the question here")
+    assert_refused(espresso("ask", clip, f"{clip}#t=0,1"), f"{clip}#t=0,1: expected the question here")
     assert_refused(espresso("ask", "http://zoe:s3cret@h/x?sig=s3cret"), "http://h/x?sig=***: expected the question here")
 
 

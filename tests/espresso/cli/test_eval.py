@@ -1,8 +1,10 @@
 """`espresso eval run`: a table, a JSON document, and one sentence where it cannot be."""
 
 import json
+import re
 
 import numpy as np
+from PIL import Image
 
 from espresso import media
 
@@ -17,6 +19,25 @@ def test_a_run_prints_accuracy_by_task_and_goes_on_when_called_again(espresso, p
     told = json.loads(espresso(*command, "--json").stdout)
     assert told["metrics"]["n"] == 2
     assert told["metrics"]["accuracy_low"] <= told["metrics"]["accuracy"] <= told["metrics"]["accuracy_high"]
+
+
+def test_consistency_of_grouped_questions_is_printed(espresso, profile, tmp_path):
+    rows = [
+        {"identifier": f"dev-1-{pair}-{sentence}", "sentence": f"Statement {sentence}.", "label": str(pair == 0)}
+        for sentence in range(3)
+        for pair in range(2)
+    ]
+    (tmp_path / "dev.json").write_text("\n".join(map(json.dumps, rows)))
+    for pair in range(2):
+        for side in range(2):
+            Image.new("RGB", (8, 8)).save(tmp_path / f"dev-1-{pair}-img{side}.png")
+    command = ("eval", "run", "nlvr2", "--data", tmp_path / "dev.json", "--strategy", "blind", "--profile", profile)
+    done = espresso(*command)
+    assert done.exit_code == 0, done.output
+    assert re.search(r"groups answered correctly\W+3\W", done.stdout)
+    told = json.loads(espresso(*command, "--json").stdout)["metrics"]
+    assert told["groups"] == 3
+    assert told["consistency_low"] <= told["consistency"] <= told["consistency_high"]
 
 
 def test_an_unknown_benchmark_is_exit_code_2_with_a_suggestion(espresso):

@@ -43,6 +43,15 @@ def test_images_are_visuals_too(tmp_path):
     assert question.visuals == (str(tmp_path / "a.png"),)
 
 
+def test_parts_of_videos_and_groups_are_kept(file, tmp_path):
+    part = QUESTION.model_copy(update={"visuals": ("clips/a.mp4#t=1,2",), "group": "g"})
+    file.write_text(part.model_dump_json())
+    (question,) = get_dataset("records").load("test", None, DatasetFiles(file)).questions
+    assert (question.visuals, question.group) == ((f"{tmp_path}/clips/a.mp4#t=1,2",), "g")
+    records.write(file, [question])
+    assert '"clips/a.mp4#t=1,2"' in file.read_text()
+
+
 def test_training_examples_have_core_frames_and_key_items(file, frame_number):
     (example,) = records.DATASET.examples(DatasetFiles(file)).examples
     assert [frame_number(frame) for frame in example.frames] == [5, 20]

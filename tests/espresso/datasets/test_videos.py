@@ -57,6 +57,20 @@ def test_a_video_may_have_any_ending_that_can_be_decoded(folder, suffix):
     assert VideoFolder(root).find("a") == VideoFolder(root).find("a.mp4") == root / f"part/a.{suffix}"
 
 
+def test_the_segment_of_a_part_of_a_video_stays_at_the_end_of_its_path(folder):
+    root = folder("x/a.mp4", "y/odd#t=1.mp4", "y/odd#t=4,6", "z/b.mp4", "w/b.mp4")
+    videos = VideoFolder(root)
+    assert videos.find("a.avi#t=4,6") == root / "x/a.mp4#t=4,6"
+    assert videos.get("a#t=,6") == f"{root}/x/a.mp4#t=,6"
+    assert videos.find("odd#t=1") == root / "y/odd#t=1.mp4"
+    assert videos.find("y/odd#t=4,6") == root / "y/odd#t=4,6"
+    assert videos.find("gone.mp4#t=4,6") is None
+    assert videos.absent("gone.mp4#t=4,6") == "gone.mp4"
+    assert videos.absent("b.mp4#t=4,6").startswith("b.mp4 (2 files have this name: ")
+    with pytest.raises(ValueError, match=r"^gone\.mp4 is not in "):
+        videos.get("gone.mp4#t=4,6")
+
+
 def test_linked_folders_are_searched_and_circles_end(folder, tmp_path):
     (tmp_path / "disk" / "deep").mkdir(parents=True)
     (tmp_path / "disk" / "deep" / "a.mp4").touch()

@@ -98,6 +98,19 @@ def temporary(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path / "temporary"
 
 
+def test_a_part_of_a_downloaded_file_is_opened(web: Server, server: str, temporary: Path):
+    host = server.removeprefix("http://")
+    clip = media.open(f"http://zoe:s3cret@{host}/clip.mp4?token=s3cret#t=4,6", allow_urls=True)
+    assert [number_of(frame) for frame in clip.decode([0, 29])] == [60, 89]
+    assert clip.source == f"{server}/clip.mp4?token=***#t=4,6"
+    assert [path for path, _ in web.requests] == ["/clip.mp4?token=s3cret"]
+    with pytest.raises(MediaError, match="its segment is empty") as error:
+        media.open(f"http://zoe:s3cret@{host}/clip.mp4#t=6,4", allow_urls=True)
+    assert "s3cret" not in str(error.value)
+    del clip
+    assert not list(temporary.iterdir())
+
+
 def test_urls_are_disabled_by_default(server: str):
     with pytest.raises(MediaError, match="URLs are disabled"):
         media.open(f"{server}/clip.mp4")

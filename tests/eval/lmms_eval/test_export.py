@@ -143,6 +143,14 @@ def test_questions_about_several_visuals_are_exported(clips, tmp_path):
     assert [utils.prompt(document).count("<image") for document in documents] == [3, 3]
 
 
+def test_questions_about_parts_of_videos_are_records_only(clips, tmp_path):
+    whole = Question(id="a", visuals=clips[:1], text="Which?", options=("first", "second"), answer="first")
+    part = whole.model_copy(update={"id": "b", "visuals": (f"{clips[0]}#t=0,1",)})
+    assert export([whole, part], tmp_path / "out", task="espresso_parts", frames=2) == 1
+    assert [document["id"] for document in read_documents(tmp_path / "out")] == ["a"]
+    assert [question.id for question in records.read(tmp_path / "out" / "questions.jsonl")] == ["a", "b"]
+
+
 def test_exported_records_can_be_loaded_again(clips, tmp_path):
     (tmp_path / "val.csv").write_text(
         "video,question,answer,qid,type,a0,a1,a2,a3,a4\nup,why?,2,6,CW,a,b,c,d,e\ngone,why?,2,6,CW,a,b,c,d,e\n"

@@ -1,10 +1,18 @@
 """The table of two runs: one always chooses the first option, the other knows the answers."""
 
-import pytest
+import json
+from statistics import fmean
 
+import numpy as np
+import pytest
+from PIL import Image
+
+from espresso.datasets import DatasetFiles
 from espresso.errors import DataError
+from eval.report import html
 from eval.report.table import compare, markdown
 from eval.run import run
+from eval.run_folder import read_samples
 
 LIMIT = 6
 
@@ -63,3 +71,25 @@ def test_a_run_without_answers_is_named(runs):
     (runs[1] / "samples.jsonl").write_text("")
     with pytest.raises(DataError, match="correct: the run has no answers yet"):
         compare(runs)
+
+
+def test_consistency_is_a_row_if_questions_have_groups(session, tmp_path):
+    """Sentences about pairs of images, each of which is true of some pairs."""
+    for number in range(4):
+        for side in (0, 1):
+            Image.fromarray(np.zeros((8, 8, 3), np.uint8)).save(tmp_path / f"dev-1-{number}-img{side}.png")
+    rows = [
+        {"identifier": f"dev-1-{pair}-{sentence}", "sentence": f"Statement {sentence}.", "label": str(pair % 2 == 0)}
+        for sentence in range(5)
+        for pair in range(4)
+    ]
+    (tmp_path / "dev.json").write_text("\n".join(map(json.dumps, rows)))
+    files = DatasetFiles(tmp_path / "dev.json")
+    run("nlvr2", strategy="blind", session=session, out=tmp_path / "run", files=files)
+    correct = dict[str, bool]()
+    for sample in read_samples(tmp_path / "run"):
+        correct[sample.id[-1]] = correct.get(sample.id[-1], True) and sample.scores.correct
+    table = markdown(compare([tmp_path / "run"]))
+    assert f"| consistency (5 groups) | {fmean(correct.values()):.1%} |" in table
+    html.write(tmp_path / "page.html", [tmp_path / "run"])
+    assert f"consistency {100 * fmean(correct.values()):.1f} % (" in (tmp_path / "page.html").read_text()

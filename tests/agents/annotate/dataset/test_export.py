@@ -484,3 +484,10 @@ def test_missing_data_or_videos_are_named(data, questions, tmp_path):
     records.write(tmp_path / "gone.jsonl", [gone])
     with pytest.raises(MediaError, match=r"gone\.mp4: no such file"):
         export(tmp_path / "gone.jsonl", tmp_path / "out")
+
+
+def test_parts_of_videos_are_refused(questions, tmp_path):
+    parts = [question.model_copy(update={"visuals": (f"{question.visuals[0]}#t=0,1",)}) for question in questions[:2]]
+    records.write(tmp_path / "data.jsonl", parts)
+    with pytest.raises(DataError, match=r"\.mp4#t=0,1: is a part of a video, which cannot be copied"):
+        export(tmp_path / "data.jsonl", tmp_path / "out", test_share=0)
