@@ -41,7 +41,8 @@ class VideoEspresso(Settings):
     rate: float | None = Field(default=None, gt=0)
     """Frames per second at which the numbers in frame names count if the video is absent and core
     frames are image files; None refuses such rows. If the video is there, numbers are its frame
-    indices. Notes say for each source what was assumed (see `espresso.datasets.videoespresso.frame_names`)."""
+    indices. Notes say for each source what was assumed (see
+    `espresso.datasets.videoespresso.frame_names`)."""
     uniform: int | None = Field(default=None, gt=0)
     """Number of evenly spaced frames of the video to use instead of core frames; None uses core
     frames."""

@@ -175,23 +175,13 @@ def _facts(story: ShownStory, positions: Sequence[int]) -> str:
 
 def _draw_review(rng: np.random.Generator, story: ShownStory, motif: Motif, shown: Sequence[int]) -> tuple[str, str, Review]:
     """Draw a pair and the review that it deserves: question, answer, review."""
-
-    def review(positions: Sequence[int], answer: str, given: str) -> Review:
-        """Both answers stand side by side, so that a small model can compare them."""
-        reason = f"{_facts(story, positions)}: {answer}; given: {given}"
-        return Review(reason=reason, consistent=given == answer, objective=True, continuous=True)
-
     kind = rng.choice(list(REVIEWS), p=list(REVIEWS.values()))
     if kind == "wrong":
         wrong = [option for option in motif.options if option != motif.answer]
         given = str(rng.choice(wrong))
-        return motif.text, given, review(shown, motif.answer, given)
+        return motif.text, given, _compare(story, shown, motif.answer, given)
     if kind == "swapped" and (question := _swap_name(rng, story, motif.text)):
-        conclusion = conclude(story.acts, question, motif.answer)
-        positions = [story.captions_of[act] for act in conclusion.needed] if conclusion else []
-        if conclusion is None or None in positions:
-            return question, motif.answer, UNSEEN
-        return question, motif.answer, review([n for n in positions if n is not None], conclusion.answer, motif.answer)
+        return question, motif.answer, _conclude(story, question, motif.answer)
     if kind == "unseen":
         other = show_story(rng, int(rng.integers(TRAIN_STORIES))).motifs
         foreign = [each for each, _ in other if each.task not in (Task.NARRATIVE, Task.INGREDIENT, Task.TRAFFIC)]
@@ -206,7 +196,22 @@ def _draw_review(rng: np.random.Generator, story: ShownStory, motif: Motif, show
         late, early = str(story.captions[-1]["text"]), str(story.captions[0]["text"])
         if late != early:
             return f"After {late}, why is it that {early}?", motif.answer, DISCONTINUOUS
-    return motif.text, motif.answer, review(shown, motif.answer, motif.answer)
+    return motif.text, motif.answer, _compare(story, shown, motif.answer, motif.answer)
+
+
+def _compare(story: ShownStory, positions: Sequence[int], answer: str, given: str) -> Review:
+    """Put the true and the given answer side by side, so that a small model can compare them."""
+    reason = f"{_facts(story, positions)}: {answer}; given: {given}"
+    return Review(reason=reason, consistent=given == answer, objective=True, continuous=True)
+
+
+def _conclude(story: ShownStory, question: str, given: str) -> Review:
+    """Review an answer to a question that the story may not answer."""
+    conclusion = conclude(story.acts, question, given)
+    shown = [n for act in conclusion.needed if (n := story.captions_of[act]) is not None] if conclusion else []
+    if conclusion is None or len(shown) < len(conclusion.needed):
+        return UNSEEN
+    return _compare(story, shown, conclusion.answer, given)
 
 
 def _swap_name(rng: np.random.Generator, story: ShownStory, question: str) -> str | None:

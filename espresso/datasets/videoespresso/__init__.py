@@ -7,10 +7,10 @@ Test files (`bench_hard.json`, `bench_final.json`): four options that start with
 task names of the paper or of the leaderboard. Train file (`videoespresso_train_video.json`, and the
 older multi-image version): open-ended questions. Both serve evaluation and training.
 
-`espresso.datasets.videoespresso.frame_names` finds the core frames by their file names. For evaluation they are
-the spans of the ground truth, and the evidence, without the marks around key items, is kept for
-`--given-evidence`. For training the evidence has the boxes of the key items, and a core frame is an
-image file or a frame of the video.
+`espresso.datasets.videoespresso.frame_names` finds the core frames by their file names. For
+evaluation they are the spans of the ground truth, and the evidence, without the marks around key
+items, is kept for `--given-evidence`. For training the evidence has the boxes of the key items, and
+a core frame is an image file or a frame of the video.
 """
 
 from __future__ import annotations
@@ -24,9 +24,9 @@ from pathlib import Path
 from espresso.datasets.base import DatasetFiles, Example, FileDataset, LoadedExamples, LoadedQuestions, examples_or_error
 from espresso.datasets.boxes import MarkedEvidence, without_marks
 from espresso.datasets.fields import by_letter, is_missing, optional_text, split_letters, text, texts
-from espresso.datasets.videoespresso.frame_names import FrameNames, source_of
 from espresso.datasets.frames import VideoFrame, uniform_frames
 from espresso.datasets.rows import BadRow, RawRow, read_rows, reason
+from espresso.datasets.videoespresso.frame_names import FrameNames, source_of
 from espresso.datasets.videos import VideoFolder
 from espresso.errors import MediaError
 from espresso.schema import Question, Span, Task, Truth

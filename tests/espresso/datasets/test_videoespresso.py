@@ -6,8 +6,8 @@ from PIL import Image
 
 from espresso import media
 from espresso.datasets import DatasetFiles, get_dataset
-from espresso.datasets.videoespresso.frame_names import FIELDS
 from espresso.datasets.videoespresso import DATASET
+from espresso.datasets.videoespresso.frame_names import FIELDS
 from espresso.errors import DataError
 from espresso.schema import Question, Task
 
