@@ -14,8 +14,8 @@ LangGraph graph, one run of the graph per video:
 - `write`: questions and answers about a group. `filter` keeps a pair that is consistent with the
   captions, objective and continuous; the others are kept aside with the reason.
 - `evidence`: cites the captions that the answer rests on and names the key items. `match` finds the
-  scenes of cited captions by embedding, which gives core frames and their times. A pair that cites
-  what no caption says is rejected.
+  scenes of cited captions by embedding, which gives core frames and their times, also those in the
+  evidence. A pair that cites what no caption says is rejected.
 - `ground`: boxes of the key items in the core frames, kept only if a verifier confirms the label.
 - `distract`, `check`, `guess`: three wrong options; none may pass the filter as an answer, and the
   answer must not be known without the video.

@@ -5,6 +5,8 @@ A node returns what it changes in the state, and the tasks that follow from it.
 
 from __future__ import annotations
 
+import re
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -155,15 +157,34 @@ async def match(task: MatchTask, context: AnnotateContext) -> tuple[Update, Task
             reason = f"no caption resembles the evidence {cited_texts[row]!r}"
             return {"faults": {pair.id: Fault(node="match", reason=reason)}, "trace": trace}, []
         cited.setdefault(number, CitedScene(text=cited_texts[row], scene=scenes[number], similarity=min(score, 1.0)))
+    matched = tuple(cited[number] for number in sorted(cited))
     found = CitedEvidence(
-        text=task.citation.evidence.strip(),
-        scenes=tuple(cited[number] for number in sorted(cited)),
+        text=correct_times(task.citation.evidence.strip(), matched),
+        scenes=matched,
         labels=tuple(dict.fromkeys(label.strip() for label in task.citation.key_items if label.strip())),
     )
     tasks: Tasks = [("distract", PairTask(pair=pair, group=task.group))] if context.distractors else []
     if context.session.roles.detector:
         tasks += [("ground", each) for each in _groundings(pair.id, found)]
     return {"evidence": {pair.id: found}, "trace": trace}, tasks
+
+
+def correct_times(evidence: str, matched: Sequence[CitedScene]) -> str:
+    """Set each time before a cited caption ("4.2s: red square hides") to the middle of its scene.
+
+    A small writer copies the captions, but not their times.
+
+    Args:
+        evidence: the evidence as written.
+        matched: the scenes that it cites, in time order.
+    """
+    position = 0
+    for each in matched:
+        if found := re.compile(rf"\d+(?:\.\d+)?( ?s: {re.escape(each.text)})").search(evidence, position):
+            middle = f"{(each.scene.start + each.scene.end) / 2:.1f}"
+            evidence = f"{evidence[: found.start()]}{middle}{found[1]}{evidence[found.end() :]}"
+            position = found.start() + len(middle) + len(found[1])
+    return evidence
 
 
 def _groundings(pair: str, found: CitedEvidence) -> list[GroundTask]:
