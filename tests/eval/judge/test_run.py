@@ -166,7 +166,7 @@ def test_every_answer_is_scored_or_has_the_reason_why_not(folder, server, judged
         return replies.get(sample_of(request), lambda _: (200, completion(GOOD[4])))(key)
 
     server.answers = answers
-    summary = judge_run(folder, profile=judged_at(concurrency=32))
+    summary = judge_run(folder, profile=judged_at(timeout=5, concurrency=32))
     assert set(read_verdicts(folder)) == {"q0", "q1", "q2", "q3", "q4", "q10", "q11"}
     assert {verdict.overall for verdict in read_verdicts(folder).values()} == {5}
     reasons = {
