@@ -6,6 +6,7 @@ A node returns what it changes in the state, and the tasks that follow from it.
 from __future__ import annotations
 
 import re
+from collections import defaultdict
 from collections.abc import Sequence
 from typing import Any
 
@@ -172,19 +173,23 @@ async def match(task: MatchTask, context: AnnotateContext) -> tuple[Update, Task
 def correct_times(evidence: str, matched: Sequence[CitedScene]) -> str:
     """Set each time before a cited caption ("4.2s: red square hides") to the middle of its scene.
 
-    A small writer copies the captions, but not their times.
+    A small writer copies the captions, but not their times. If two scenes have the same caption,
+    the first mention is the earlier scene.
 
     Args:
         evidence: the evidence as written.
         matched: the scenes that it cites, in time order.
     """
-    position = 0
+    middles = defaultdict[str, list[float]](list)
     for each in matched:
-        if found := re.compile(rf"\d+(?:\.\d+)?( ?s: {re.escape(each.text)})").search(evidence, position):
-            middle = f"{(each.scene.start + each.scene.end) / 2:.1f}"
-            evidence = f"{evidence[: found.start()]}{middle}{found[1]}{evidence[found.end() :]}"
-            position = found.start() + len(middle) + len(found[1])
-    return evidence
+        middles[each.text].append((each.scene.start + each.scene.end) / 2)
+    longest_first = "|".join(map(re.escape, sorted(middles, key=len, reverse=True)))
+
+    def correct(found: re.Match[str]) -> str:
+        left = middles[found[2]]
+        return f"{left.pop(0) if len(left) > 1 else left[0]:.1f}{found[1]}{found[2]}"
+
+    return re.sub(rf"\d+(?:\.\d+)?( ?s: )({longest_first})(?!\w)", correct, evidence)
 
 
 def _groundings(pair: str, found: CitedEvidence) -> list[GroundTask]:

@@ -69,8 +69,7 @@ def write(path: Path, pairs: Iterable[RaivPair]) -> None:
     The file appears when it is complete.
 
     Raises:
-        DataError: the file exists, or its folder does not.
-        OSError: it cannot be written.
+        DataError: the file exists, its folder does not, or it cannot be written.
     """
     refuse_existing(path)
     partial = path.with_name(f".{path.name}.partial")
@@ -78,6 +77,8 @@ def write(path: Path, pairs: Iterable[RaivPair]) -> None:
         with partial.open("w", encoding="utf-8") as file:
             file.writelines(f"{pair.model_dump_json()}\n" for pair in pairs)
         partial.replace(path)
+    except OSError as error:
+        raise DataError(f"{path}: cannot be written ({error.strerror}). Free some space or give another --out.") from error
     finally:
         partial.unlink(missing_ok=True)
 

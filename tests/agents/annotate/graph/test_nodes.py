@@ -19,3 +19,8 @@ def test_evidence_without_times_of_captions_is_unchanged():
     assert correct_times("The star hides at 3 s. 4s: it falls.", [cited("star hides", 2.0, 3.0)]) == (
         "The star hides at 3 s. 4s: it falls."
     )
+
+
+def test_scenes_may_be_cited_in_any_order():
+    matched = [cited("star", 0.0, 1.0), cited("star hides", 2.0, 3.0)]
+    assert correct_times("8s: star hides. 9s: star.", matched) == "2.5s: star hides. 0.5s: star."
