@@ -42,7 +42,7 @@ async def aask(
     options: Sequence[str] | None = None,
     profile: str | Path | Profile | None = None,
     session: Session | None = None,
-    strategy: Strategy = "selector",
+    strategy: Strategy | None = None,
     frames: int | None = None,
     core_frames: Iterable[float | Frame] | None = None,
     evidence: str = "",
@@ -61,7 +61,8 @@ async def aask(
         profile: a profile, its name or the path of its file. None is ESPRESSO_PROFILE, else `tiny`.
             Its models stay loaded for the next question. Ignored if a session is given.
         session: the profile, models and cache to use.
-        strategy: how core frames are found, see `espresso.options.Strategy`.
+        strategy: how core frames are found, see `espresso.options.Strategy`. None is the profile's
+            own.
         frames: the most core frames that the selector may choose, or the number of frames of
             `uniform`.
         core_frames: for the strategy `given`: `Frame`s, or times in seconds of the first visual.
@@ -85,8 +86,9 @@ async def aask(
     sources = list(visuals) if isinstance(visuals, Sequence) and not isinstance(visuals, str | bytes) else [visuals]
     names = tuple(source if isinstance(source, str) else type(source).__name__ for source in sources)
     question = Question(id="ask", visuals=names, text=text.strip(), options=options)
-    _check(question, strategy, frames, reference)
     session = session or shared_session(profile)
+    strategy = strategy or session.profile.strategy
+    _check(question, strategy, frames, reference)
     opened = [await media.in_background(_open, source, allow_urls) for source in sources]
     question = question.model_copy(update={"visuals": tuple(each.visual.source for each in opened)})
     return await answer(
@@ -110,7 +112,7 @@ def ask(
     options: Sequence[str] | None = None,
     profile: str | Path | Profile | None = None,
     session: Session | None = None,
-    strategy: Strategy = "selector",
+    strategy: Strategy | None = None,
     frames: int | None = None,
     core_frames: Iterable[float | Frame] | None = None,
     evidence: str = "",
@@ -143,7 +145,7 @@ async def answer(
     question: Question,
     session: Session,
     *,
-    strategy: Strategy = "selector",
+    strategy: Strategy | None = None,
     frames: int | None = None,
     core_frames: Iterable[float | Frame] | None = None,
     captions: Sequence[Caption] = (),
@@ -162,7 +164,8 @@ async def answer(
     Args:
         question: the question; its visuals are paths or URLs.
         session: the profile, models and cache to use.
-        strategy: how core frames are found, see `espresso.options.Strategy`.
+        strategy: how core frames are found, see `espresso.options.Strategy`. None is the profile's
+            own.
         frames: the most core frames that the selector may choose, or the number of frames of
             `uniform`.
         core_frames: for the strategy `given`: `Frame`s, or times in seconds of the first visual.
@@ -183,12 +186,18 @@ async def answer(
         ProfileError: a reference is given and the profile has no judge.
         ModelError: a model cannot be loaded, or does not answer.
     """
+    strategy = strategy or session.profile.strategy
     _check(question, strategy, frames, reference)
+    if strategy == "classifier" and session.roles.classifier is None:
+        raise ProfileError(
+            f"profile {session.profile.name} has no classifier. Add a [classifier] to it, or use another strategy or profile."
+        )
     if reference is not None and session.roles.judge is None:
         raise ProfileError(
             f"profile {session.profile.name} has no judge. Leave the reference out, or add a [judge] to the profile."
         )
-    session.roles.preload(selects=strategy == "selector")
+    if strategy != "classifier":
+        session.roles.preload(selects=strategy == "selector")
     context = AnswerContext(session=session, visuals=visuals, allow_urls=allow_urls)
     await context.open(question.visuals)
     state = AnswerState(

@@ -77,7 +77,7 @@ async def aask_many(
     *,
     profile: str | Path | Profile | None = None,
     session: Session | None = None,
-    strategy: Strategy = "selector",
+    strategy: Strategy | None = None,
     frames: int | None = None,
     allow_urls: bool = False,
     allow_out_of_domain: bool = False,
@@ -94,7 +94,8 @@ async def aask_many(
         questions: the questions, each with the paths of its visuals.
         profile: a profile, its name or the path of its file. None is ESPRESSO_PROFILE, else `tiny`.
         session: the profile, models and cache to use; `profile` is ignored then.
-        strategy: how core frames are found, see `espresso.options.Strategy`.
+        strategy: how core frames are found, see `espresso.options.Strategy`. None is the profile's
+            own.
         frames: the most core frames that the selector may choose, or the number of frames of
             `uniform`.
         allow_urls: whether visuals are fetched from http and https URLs.
@@ -144,7 +145,7 @@ def ask_many(
     *,
     profile: str | Path | Profile | None = None,
     session: Session | None = None,
-    strategy: Strategy = "selector",
+    strategy: Strategy | None = None,
     frames: int | None = None,
     allow_urls: bool = False,
     allow_out_of_domain: bool = False,

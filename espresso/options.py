@@ -5,20 +5,23 @@ Importing this module is cheap.
 
 from typing import Literal
 
-Strategy = Literal["selector", "uniform", "all", "blind", "given"]
+Strategy = Literal["selector", "uniform", "all", "blind", "given", "classifier"]
 """How the answer graph finds core frames.
 
 `selector`: a language model selects them by their captions. `uniform`: evenly spaced frames. `all`:
-every sampled frame. `blind`: none. `given`: the caller names them.
+every sampled frame. `blind`: none. `given`: the caller names them. `classifier`: the profile's
+classifier answers from evenly spaced frames of both visuals, without evidence.
 """
 
-EvalStrategy = Literal["selector", "uniform", "random", "all", "blind", "ranked", "oracle", "oracle-captions", "oracle-evidence"]
+EvalStrategy = Literal[
+    "selector", "uniform", "random", "all", "blind", "ranked", "oracle", "oracle-captions", "oracle-evidence", "classifier"
+]
 """How a benchmark run finds core frames.
 
-`selector`, `uniform`, `all` and `blind` are strategies of the answer graph. `random` draws frames.
-`ranked` takes the frames with which the reasoner finds the reference most probable. The oracles use
-the ground truth: core frames (`oracle`), core frames and evidence (`oracle-evidence`), or captions
-(`oracle-captions`).
+`selector`, `uniform`, `all`, `blind` and `classifier` are strategies of the answer graph. `random`
+draws frames. `ranked` takes the frames with which the reasoner finds the reference most probable.
+The oracles use the ground truth: core frames (`oracle`), core frames and evidence
+(`oracle-evidence`), or captions (`oracle-captions`).
 """
 
 Protocol = Literal["choice", "written", "open"]

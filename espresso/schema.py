@@ -309,8 +309,8 @@ class Question(Record):
         return self.model_copy(update={"answer": None, "truth": None})
 
 
-RoleName = Literal["captioner", "selector", "reasoner", "judge", "writer", "detector"]
-"""The models of a profile that chat."""
+RoleName = Literal["captioner", "selector", "reasoner", "judge", "writer", "detector", "classifier"]
+"""The models of a profile that nodes ask."""
 _ROLE_OF_NODE: dict[str, RoleName] = {
     "caption": "captioner",
     "select": "selector",

@@ -24,6 +24,7 @@ import numpy as np
 
 import prompts
 from agents.session import Session
+from espresso import profiles
 from espresso.datasets import Dataset, DatasetFiles, LoadedQuestions, get_dataset
 from espresso.errors import DataError, EspressoError, ProfileError, ServerDownError
 from espresso.media import split_segment
@@ -90,7 +91,7 @@ def run(
     *,
     split: str = "test",
     limit: int | None = None,
-    strategy: EvalStrategy = "selector",
+    strategy: EvalStrategy | None = None,
     profile: str | Path | Profile | None = None,
     session: Session | None = None,
     frames: int | None = None,
@@ -114,7 +115,8 @@ def run(
         dataset: name of the dataset, see `espresso.datasets`.
         split: the split whose questions are asked.
         limit: number of questions, from the first; None for all.
-        strategy: how core frames are found, see `espresso.options.EvalStrategy`.
+        strategy: how core frames are found, see `espresso.options.EvalStrategy`. None is the
+            profile's own.
         profile: a profile, its name or the path of its file. None is ESPRESSO_PROFILE, else `tiny`.
         session: the profile, models and cache to use; `profile` is ignored then.
         frames: frames of `uniform` and `random` (16 if None), or the most that the selector may
@@ -140,6 +142,7 @@ def run(
         EspressoError: not one question could be answered.
     """
     loader = get_dataset(dataset)
+    strategy = strategy or (session.profile if session else profiles.load(profile)).strategy
     _check(loader, split, limit, strategy, protocol, frames)
     _check_executor(executor, address, workers, session)
     spec = TaskSpec(dataset, strategy, protocol, frames, given_evidence, seed)

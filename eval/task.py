@@ -87,5 +87,9 @@ def load_models(session: Session, spec: TaskSpec) -> None:
     roles = session.roles
     if spec.protocol == "open" and roles.embedder:
         session.run(roles.embedder.load())
+    if spec.strategy == "classifier":
+        if roles.classifier:  # without one, each question says so
+            session.run(roles.classifier.load())
+        return
     for model in (roles.reasoner, *((roles.captioner, roles.selector) if spec.strategy in WITH_SELECTOR else ())):
         _ = model.context_length

@@ -4,7 +4,7 @@ With the `selector` strategy a question passes sample -> caption -> select -> ev
 -> answer (VideoEspresso, section 4). If the evidence does not suffice, `sufficient` leads back to
 `select` once. `uniform`, `all` and `given` have their core frames after `sample` and continue with
 `evidence`. `blind` continues with `answer`, and so does every strategy if the profile is `direct`
-or the caller gives the evidence. If there is a reference, `judge` comes last; it is the only node
+or the caller gives the evidence. `classifier` continues with `classify` alone. If there is a reference, `judge` comes last; it is the only node
 that sees the reference.
 """
 
@@ -21,6 +21,7 @@ from langgraph.runtime import Runtime
 
 from agents.answer.answer import answer
 from agents.answer.caption import caption
+from agents.answer.classify import classify
 from agents.answer.context import AnswerContext
 from agents.answer.evidence import evidence
 from agents.answer.sample import sample
@@ -60,6 +61,7 @@ _NODES = {
     "evidence": _Node(evidence, "reasoner", lambda state: f"writing evidence from {len(state.core_frames)} frames"),
     "sufficient": _Node(sufficient, None, lambda state: "checking the evidence"),
     "answer": _Node(answer, "reasoner", lambda state: "answering"),
+    "classify": _Node(classify, "classifier", lambda state: f"classifying {len(state.frames)} frames"),
     "judge": _Node(judge, "judge", lambda state: "judging the answer"),
 }
 
@@ -83,6 +85,8 @@ def _run(name: str, node: _Node) -> Callable[..., Awaitable[AnswerUpdate]]:
 def _after_sample(state: AnswerState, runtime: Runtime[AnswerContext]) -> str:
     if state.strategy == "selector":
         return "select" if state.captions else "caption"
+    if state.strategy == "classifier":
+        return "classify"
     return "answer" if state.strategy == "blind" else _after_core_frames(state, runtime)
 
 
@@ -105,12 +109,13 @@ def _build() -> CompiledStateGraph[Any, AnswerContext, Any, Any]:
     for name, node in _NODES.items():
         graph.add_node(name, _run(name, node))
     graph.add_edge(START, "sample")
-    graph.add_conditional_edges("sample", _after_sample, ["caption", "select", "evidence", "answer"])
+    graph.add_conditional_edges("sample", _after_sample, ["caption", "select", "evidence", "answer", "classify"])
     graph.add_edge("caption", "select")
     graph.add_conditional_edges("select", _after_core_frames, ["evidence", "answer"])
     graph.add_edge("evidence", "sufficient")
     graph.add_conditional_edges("sufficient", _after_sufficient, ["select", "answer"])
     graph.add_conditional_edges("answer", _after_answer, ["judge", END])
+    graph.add_conditional_edges("classify", _after_answer, ["judge", END])
     graph.add_edge("judge", END)
     return graph.compile()
 

@@ -1,14 +1,13 @@
 """Sample the visuals: the frames that all later nodes may use.
 
-The profile's sampling plan applies to `selector` and `all`, evenly spaced frames to `uniform`, the
-caller's frames to `given`, and no frames to `blind`. All strategies but `selector` have their core
-frames then.
+The profile's sampling plan applies to `selector` and `all`, evenly spaced frames to `uniform` and
+`classifier`, the caller's frames to `given`, and no frames to `blind`. All strategies but
+`selector` and `classifier` have their core frames then.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator
 
 from agents.answer.context import AnswerContext
 from agents.answer.domain import check_domain
@@ -39,7 +38,7 @@ async def sample(state: AnswerState, context: AnswerContext) -> AnswerUpdate:
     elif state.captions:
         frames = [caption.frame for caption in state.captions]
     else:
-        for visual, plan in _plans(state, context):
+        for visual, plan in await _plans(state, context):
             sampled, note = await sample_visual(visual, plan, context)
             frames += sampled
             notes.append(note and f"{context.visuals[visual].source}: {note}")
@@ -56,16 +55,23 @@ async def sample(state: AnswerState, context: AnswerContext) -> AnswerUpdate:
     return update
 
 
-def _plans(state: AnswerState, context: AnswerContext) -> Iterator[tuple[int, media.Plan]]:
-    """Yield (position, plan) of each visual.
+async def _plans(state: AnswerState, context: AnswerContext) -> list[tuple[int, media.Plan]]:
+    """Return (position, plan) of each visual that is sampled.
 
-    `uniform` divides its frames among the visuals, the first taking the rest.
+    `uniform` divides its frames among the visuals, the first taking the rest; `classifier` takes as
+    many of each as its model reads.
     """
+    visuals = range(len(context.visuals))
+    if state.strategy == "blind":
+        return []
     if state.strategy == "uniform":
         counts = split_count(state.limit or UNIFORM_FRAMES, len(context.visuals))
-        yield from ((position, media.uniform(count)) for position, count in enumerate(counts) if count)
-    elif state.strategy != "blind":
-        yield from enumerate([media.parse_plan(context.session.profile.sampling)] * len(context.visuals))
+        return [(position, media.uniform(count)) for position, count in enumerate(counts) if count]
+    if state.strategy == "classifier" and context.session.roles.classifier:
+        plan: media.Plan = media.uniform(await context.session.roles.classifier.load())
+    else:
+        plan = media.parse_plan(context.session.profile.sampling)
+    return [(position, plan) for position in visuals]
 
 
 async def sample_visual(visual: int, plan: media.Plan, context: AnswerContext) -> tuple[list[Frame], str | None]:

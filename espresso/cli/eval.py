@@ -38,8 +38,9 @@ def run(
     *,
     split: str = typer.Option("test", help="Split of the dataset."),
     limit: int | None = typer.Option(None, help="Number of questions, from the first. Default: all."),
-    strategy: EvalStrategy = typer.Option(
-        "selector", help="How core frames are found. The oracles use the ground truth, ranked the reference."
+    strategy: EvalStrategy | None = typer.Option(
+        None,
+        help="How core frames are found. The oracles use the ground truth, ranked the reference. Default: the profile's own.",
     ),
     frames: int | None = typer.Option(
         None, min=1, help="Frames of uniform and random (default 16), or the most that the selector may choose."

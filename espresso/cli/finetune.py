@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from contextlib import redirect_stdout
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
@@ -196,3 +196,25 @@ def install(
 
     target = installation.install(folder, name, profiles.load(profile), force=force)
     typer.echo(f"{folder} is installed in {target}. Update its README.md.")
+
+
+@app.command()
+def fusion(
+    stage: Annotated[
+        Literal["pretrain", "tsp", "pairs"],
+        typer.Argument(help="pretrain: captioned images. tsp: pairs mined from them. pairs: pairs of a dataset."),
+    ],
+    config: Annotated[Path, typer.Argument(help="A YAML file such as finetune/configs/fusion.yaml.")],
+    steps: Steps = None,
+    output: Annotated[Path | None, typer.Option(help="Folder for the results of all stages, instead of the config's.")] = None,
+) -> None:
+    """Train the classifier of statements about two visuals. Run it again to resume."""
+    from finetune.config import read_config
+    from finetune.fusion.config import FusionTraining
+
+    settings = read_config(config, FusionTraining, output=output)
+    from finetune.fusion.train import train  # takes seconds to import; report an invalid config first
+
+    with redirect_stdout(sys.stderr):  # the trainer's log
+        lineage = train(settings, stage, steps=steps)
+    typer.echo(f"{settings.output / stage}: {lineage.rows:,} rows, {lineage.steps} steps, loss {lineage.loss:.3f} at the end")

@@ -14,7 +14,7 @@ import numpy as np
 
 from espresso.errors import ModelError, ProfileError
 from espresso.forks import Lock
-from espresso.models.hub import fetch
+from espresso.models.hub import LOADING, fetch
 from espresso.profiles import LocalEmbedder, ServerEmbedder
 from espresso.profiles.address import check_key, without_credentials
 from espresso.profiles.weights import identity
@@ -107,8 +107,6 @@ class TransformersEmbedder:
         from safetensors import SafetensorError  # noqa: PLC0415
         from transformers import AutoModel, AutoTokenizer  # noqa: PLC0415 - takes seconds
         from transformers.utils import logging as transformers_logging  # noqa: PLC0415
-
-        from espresso.models.transformers_model import LOADING  # noqa: PLC0415
 
         transformers_logging.disable_progress_bar()
 

@@ -1,15 +1,31 @@
-"""Public models, from this machine's cache or from the Hugging Face hub."""
+"""Models by name: their folders, from this machine or the Hugging Face hub, and lazy loading."""
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+import os
+import threading
+from collections.abc import Callable, Sequence
 from pathlib import Path
+from pickle import UnpicklingError
+from typing import Any
 
 from espresso.errors import ModelError
+from espresso.forks import Lock
 from espresso.profiles.weights import weight_files
 
 log = logging.getLogger(__name__)
+
+LOADING = threading.RLock()
+"""Held while any model loads.
+
+transformers changes process-wide settings meanwhile, and two models that load at once can keep some
+weights uninitialized. `os.fork` waits for it, so that a child finds these settings as they were.
+"""
+
+if hasattr(os, "register_at_fork"):  # not on Windows, which has no fork
+    os.register_at_fork(before=LOADING.acquire, after_in_parent=LOADING.release, after_in_child=LOADING.release)
+
 _PATTERNS = ("*.json", "*.jinja", "*.safetensors", "*.txt", "*.model")
 _PICKLES = ("pytorch_model*.bin", "adapter_model.bin")
 """Weights that are downloaded only if there are no safetensors (BGE-M3).
@@ -74,3 +90,48 @@ def _snapshot(source: str, download: str | None, patterns: Sequence[str]) -> Pat
             f"{source}: this model{size} is not cached on this machine, and the Hugging Face hub cannot be reached. "
             f"Go online and run `hf download {source}`, or use the profile tiny."
         ) from error
+
+
+class LazyModel:
+    """Processor and model, loaded at the first use, on the GPU if there is one.
+
+    Args:
+        model: hub name or folder.
+        download: size of the download in words, for error messages.
+        load: loads processor and model from a folder.
+        section: section of the profile that names the model, for error messages.
+    """
+
+    def __init__(self, model: str, download: str | None, load: Callable[[str], tuple[Any, Any]], section: str) -> None:
+        self.lock = Lock()
+        """Held while the model computes: one request at a time."""
+        self._model, self._download, self._load, self._section = model, download, load, section
+        self._loading = Lock()
+        self._loaded: tuple[Any, Any] | None = None
+
+    def get(self) -> tuple[Any, Any]:
+        """Return processor and model. Raises ModelError."""
+        with self._loading:
+            if self._loaded is None:
+                self._loaded = self._read()
+            return self._loaded
+
+    def close(self) -> None:
+        """Free the weights; the next use loads them again."""
+        self._loaded = None
+
+    def _read(self) -> tuple[Any, Any]:
+        folder = fetch(self._model, self._download)
+        import torch  # noqa: PLC0415 - takes seconds
+        from safetensors import SafetensorError  # noqa: PLC0415
+
+        try:
+            with LOADING:
+                processor, model = self._load(folder)
+                model = model.to("cuda" if torch.cuda.is_available() else "cpu").eval()
+        except (OSError, ValueError, RuntimeError, ImportError, UnpicklingError, SafetensorError) as error:
+            reason = next(iter(str(error).splitlines()), type(error).__name__)
+            raise ModelError(
+                f"{self._model}: cannot load this model ({reason}). Name another one in {self._section} of the profile."
+            ) from error
+        return processor, model

@@ -6,6 +6,7 @@ import os
 from dataclasses import dataclass, field
 
 from espresso.errors import ProfileError
+from espresso.fusion.classifier import FusionClassifier
 from espresso.models.chat import ChatModel
 from espresso.models.embedder import Embedder, make_embedder
 from espresso.models.transformers_model import TransformersModel
@@ -34,6 +35,9 @@ class Roles:
 
     writer: ChatModel | None = None
     """Writes and filters questions."""
+
+    classifier: FusionClassifier | None = None
+    """Says whether statements about two visuals are true."""
 
     detector: ChatModel | ObjectDetector | None = None
     """Finds boxes of objects."""
@@ -68,7 +72,7 @@ class Roles:
 
     def close(self) -> None:
         """Free all weights and worker threads. Closed models cannot be used again."""
-        for model in (*self._chat_models(), self.embedder, self.verifier, self.detector):
+        for model in (*self._chat_models(), self.embedder, self.classifier, self.verifier, self.detector):
             if model is not None:
                 model.close()
 
@@ -108,6 +112,7 @@ def connect(profile: Profile) -> Roles:
         judge=model(profile.judge) if profile.judge else None,
         embedder=make_embedder(profile.embedder) if profile.embedder else None,
         writer=model(profile.writer) if profile.writer else None,
+        classifier=FusionClassifier(profile.classifier) if profile.classifier else None,
         detector=detector,
         verifier=PictureClassifier(profile.verifier) if profile.verifier else None,
         adapters={name: name for role in profile.roles.values() for name in role.adapters},

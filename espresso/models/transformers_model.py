@@ -9,8 +9,6 @@ from __future__ import annotations
 import asyncio
 import gc
 import logging
-import os
-import threading
 import time
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
@@ -23,23 +21,13 @@ from typing import TYPE_CHECKING, Any, Unpack
 from espresso.errors import ModelError
 from espresso.forks import Lock, renew_in_child
 from espresso.models.chat import Completion, Conversation, GenerateConfig, GenerateOptions, TokenCount
-from espresso.models.hub import fetch
+from espresso.models.hub import LOADING, fetch
 from espresso.profiles.weights import check_base, identity
 
 if TYPE_CHECKING:
     from espresso.models.engine import Engine
 
 log = logging.getLogger(__name__)
-
-LOADING = threading.RLock()
-"""Held while any model loads.
-
-transformers changes process-wide settings meanwhile, and two models that load at once can keep some
-weights uninitialized. `os.fork` waits for it, so that a child finds these settings as they were.
-"""
-
-if hasattr(os, "register_at_fork"):  # not on Windows, which has no fork
-    os.register_at_fork(before=LOADING.acquire, after_in_parent=LOADING.release, after_in_child=LOADING.release)
 
 BATCH_TOKENS = 8192
 """Padded tokens of a batch, replies included.

@@ -9,15 +9,13 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pickle import UnpicklingError
+from functools import partial
 from typing import Any
 
 import numpy as np
 from PIL import Image
 
-from espresso.errors import ModelError
-from espresso.forks import Lock
-from espresso.models.hub import fetch
+from espresso.models.hub import LazyModel
 from espresso.profiles import ZeroShotClassifier, ZeroShotDetector
 from espresso.profiles.weights import identity
 from espresso.schema import Box
@@ -43,7 +41,7 @@ class ObjectDetector:
     def __init__(self, role: ZeroShotDetector) -> None:
         self.name = identity(role.model)
         self._role = role
-        self._model = _Loaded(role.model, role.download, "AutoModelForZeroShotObjectDetection", "[detector]")
+        self._model = LazyModel(role.model, role.download, partial(_load, "AutoModelForZeroShotObjectDetection"), "[detector]")
 
     async def load(self) -> None:
         """Load the model. Raises ModelError."""
@@ -106,7 +104,9 @@ class PictureClassifier:
 
     def __init__(self, role: ZeroShotClassifier) -> None:
         self.name = identity(role.model)
-        self._model = _Loaded(role.model, role.download, "AutoModelForZeroShotImageClassification", "[verifier]")
+        self._model = LazyModel(
+            role.model, role.download, partial(_load, "AutoModelForZeroShotImageClassification"), "[verifier]"
+        )
 
     async def load(self) -> None:
         """Load the model. Raises ModelError."""
@@ -153,44 +153,12 @@ def _inputs(processor: Any, model: Any, pictures: Sequence[np.ndarray], text: Se
     )
 
 
-class _Loaded:
-    """Processor and model of transformers, loaded at the first use."""
+def _load(kind: str, folder: str) -> tuple[Any, Any]:
+    """Load a processor, and a model by the name of its class in transformers."""
+    import torch  # noqa: PLC0415 - takes seconds
+    import transformers  # noqa: PLC0415
 
-    def __init__(self, model: str, download: str | None, kind: str, section: str) -> None:
-        self.lock = Lock()
-        """Held while the model computes: one picture at a time."""
-        self._model, self._download, self._kind, self._section = model, download, kind, section
-        self._loading = Lock()
-        self._loaded: tuple[Any, Any] | None = None
-
-    def get(self) -> tuple[Any, Any]:
-        """Return processor and model. Raises ModelError."""
-        with self._loading:
-            if self._loaded is None:
-                self._loaded = self._read()
-            return self._loaded
-
-    def close(self) -> None:
-        self._loaded = None
-
-    def _read(self) -> tuple[Any, Any]:
-        folder = fetch(self._model, self._download)
-        import torch  # noqa: PLC0415 - takes seconds
-        import transformers  # noqa: PLC0415
-        from safetensors import SafetensorError  # noqa: PLC0415
-
-        from espresso.models.transformers_model import LOADING  # noqa: PLC0415
-
-        try:
-            with LOADING:
-                processor = transformers.AutoProcessor.from_pretrained(folder)
-                if not hasattr(processor, "image_processor"):
-                    raise ValueError("its processor_config.json or preprocessor_config.json is missing")
-                model = getattr(transformers, self._kind).from_pretrained(folder, dtype=torch.float32, weights_only=True)
-                model = model.to("cuda" if torch.cuda.is_available() else "cpu").eval()
-        except (OSError, ValueError, RuntimeError, ImportError, UnpicklingError, SafetensorError) as error:
-            reason = next(iter(str(error).splitlines()), type(error).__name__)
-            raise ModelError(
-                f"{self._model}: cannot load this model ({reason}). Name another one in {self._section} of the profile."
-            ) from error
-        return processor, model
+    processor = transformers.AutoProcessor.from_pretrained(folder)
+    if not hasattr(processor, "image_processor"):
+        raise ValueError("its processor_config.json or preprocessor_config.json is missing")
+    return processor, getattr(transformers, kind).from_pretrained(folder, dtype=torch.float32, weights_only=True)

@@ -40,7 +40,7 @@ OptionalParameter = Literal[
 """A parameter of a request that a server may not accept."""
 
 _FOLDER = Path(__file__).parent
-_ROLES = (*CHAT_ROLES, "embedder", "verifier")
+_ROLES = (*CHAT_ROLES, "embedder", "classifier", "verifier")
 
 
 class LocalRole(Record):
@@ -241,6 +241,16 @@ class ZeroShotClassifier(Record):
     """Size of the download in words."""
 
 
+class FusionRole(Record):
+    """A fusion classifier in this process, see `espresso.fusion`."""
+
+    model: str
+    """Hub name or folder, as in `LocalRole`."""
+
+    download: str | None = None
+    """Size of the download in words."""
+
+
 DetectorRole = Annotated[LocalRole | ServerRole | ZeroShotDetector, Field(discriminator="backend")]
 
 
@@ -280,6 +290,9 @@ class Profile(Record):
     judge_compares: bool = True
     """The judge can compare two answers. False for a judge that only scores single answers."""
 
+    strategy: Literal["selector", "classifier"] = "selector"
+    """How questions are answered if the caller does not choose, see `espresso.options.Strategy`."""
+
     sampling: str
     """Sampling plan of the captioned frames, such as "adaptive-16"; see `media.parse_plan`."""
 
@@ -311,6 +324,10 @@ class Profile(Record):
     detector: DetectorRole | None = None
     """Finds the boxes of key items for `espresso annotate`: a detector, or a vision-language model
     that writes boxes. None if boxes are left out."""
+
+    classifier: FusionRole | None = None
+    """Says whether a statement about two visuals is true, for the strategy `classifier`; None if
+    the profile has none."""
 
     verifier: ZeroShotClassifier | None = None
     """Checks that a box shows what its label says, as CLIP does in VideoEspresso. None keeps boxes

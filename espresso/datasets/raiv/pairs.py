@@ -181,6 +181,24 @@ def build(
     return Built(pairs, sum(sizes.values()), shares, len(everything) - len(kept), notes)
 
 
+def mine(kind: Kind, situations: Sequence[Situation], count: int, rng: random.Random, *, share: bool = True) -> list[RaivPair]:
+    """Mine pairs from a few situations, for task-specific pre-training (section 3.2).
+
+    A true and a false pair of the same statement follow each other.
+
+    Args:
+        kind: what the visuals are.
+        situations: situations of images, of videos, or of both for "im-vid".
+        count: the most pairs to mine; a few situations may not have as many.
+        rng: source of randomness.
+        share: whether the two visuals of a pair share an object ("conditioned" in Table 6).
+    """
+    visuals = {each: _Side([one for one in situations if one.visual.kind == each], ()) for each in ("image", "video")}
+    sides = visuals["video" if kind == "vid-vid" else "image"], visuals["image" if kind == "im-im" else "video"]
+    sampler = _Sampler(kind, sides, {}, rng, once=False, share=share)
+    return list(sampler.pairs("train", sampler.draw(count)))
+
+
 def seven_one_two(count: int, available: Mapping[Split, int]) -> dict[Split, int]:
     """Return even sizes of the splits, 7:1:2, from at most `count` pairs and the available ones."""
     tenth = min([count / 10, *(available[split] / SHARES[split] for split in SPLITS)])
@@ -243,12 +261,20 @@ class _Sampler:
         abstracts: sentences of verbs.
         rng: source of randomness.
         once: whether each statement is used once.
+        share: whether the two visuals of a pair must share an object.
     """
 
     def __init__(
-        self, kind: Kind, sides: tuple[_Side, _Side], abstracts: Mapping[str, str], rng: random.Random, *, once: bool
+        self,
+        kind: Kind,
+        sides: tuple[_Side, _Side],
+        abstracts: Mapping[str, str],
+        rng: random.Random,
+        *,
+        once: bool,
+        share: bool = True,
     ) -> None:
-        self.kind, self.sides, self.abstracts, self.rng, self.once = kind, sides, abstracts, rng, once
+        self.kind, self.sides, self.abstracts, self.rng, self.once, self.share = kind, sides, abstracts, rng, once, share
         self.ways = {
             (topic, relation, label): _Deck((TRUE_WAYS if label else FALSE_WAYS)[relation], rng)
             for topic, relations in RELATIONS.items()
@@ -356,9 +382,11 @@ class _Sampler:
                 others = two.places[key if len(sides) == 2 else key[:2]]
                 begin = self.rng.randrange(len(others))
                 others = (others[begin:] + others[:begin])[:SCANNED]
-            else:
+            elif self.share:
                 others = two.places.get((self.rng.choice(one.objects[place]),), [])
                 others = [self.rng.choice(others)] if others else []
+            else:
+                others = [self.rng.randrange(len(two.situations))]
             for other in others:
                 places = (other, place) if start else (place, other)
                 if self._fits(claim, wanted, *places):
@@ -369,7 +397,7 @@ class _Sampler:
         """Return whether two situations share an object and relate in a way, and are a new pair."""
         one, other = self.sides[0].situations[first], self.sides[1].situations[second]
         return (
-            not self.sides[0].sets[first].isdisjoint(self.sides[1].sets[second])
+            not (self.share and self.sides[0].sets[first].isdisjoint(self.sides[1].sets[second]))
             and one.visual.path != other.visual.path
             and way(claim, one, other) == wanted
             and (claim, first, second) not in self.used

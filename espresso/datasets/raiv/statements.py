@@ -182,6 +182,11 @@ def reasons(
     return (first, second, third), ways.index(found)
 
 
+def with_reason(statement: str, reason: str) -> str:
+    """Return the text that a classifier scores for a reason: the statement followed by it."""
+    return f"{statement} {reason}"
+
+
 def phrase(claim: Claim, abstracts: Mapping[str, str] | None = None) -> str:
     """Return the topic of a claim as it is written in its statement and its reasons."""
     if claim.topic == "object":

@@ -44,18 +44,23 @@ def stories_for(pairs: int) -> dict[Split, int]:
 
 
 def read(
-    kinds: Collection[MediaKind], stories: Mapping[Split, int], on_story: Callable[[int, int], None] | None = None
+    kinds: Collection[MediaKind],
+    stories: Mapping[Split, int],
+    on_story: Callable[[int, int], None] | None = None,
+    *,
+    first: int = 0,
 ) -> LoadedSituations:
-    """Return the situations of the first stories of each split.
+    """Return the situations of some stories of each split, those of one story together.
 
     Args:
         kinds: "image" for the middle frames of the acts, "video" for the acts, or both.
         stories: split -> number of stories.
         on_story: called with (stories done, all stories).
+        first: index of the first story in each split.
     """
     situations, done = list[Situation](), 0
     for split, count in stories.items():
-        for index in range(count):
+        for index in range(first, first + count):
             story = world.story(split, index)
             situations += [_situation(story, split, number, kind) for number in range(len(story.beats)) for kind in kinds]
             done += 1
