@@ -21,7 +21,8 @@ PACKAGES = ("torch", "transformers", "trl", "peft", "videoespresso")
 """Packages that `Provenance.versions` records."""
 
 
-def _versions() -> dict[str, str]:
+def package_versions() -> dict[str, str]:
+    """Return the versions of `PACKAGES`."""
     return {package: version(package) for package in PACKAGES}
 
 
@@ -35,7 +36,9 @@ class Provenance(Record):
     """Digest of the base model's weights; see
     `espresso.profiles.weights.weights_digest`."""
     first_digest: str | None
-    """Digest of the first stage's adapter; None if the training did not continue from one."""
+    """Digest of the first stage's adapter; None if the training has no first stage."""
+    start_digest: str | None = None
+    """Digest of the adapter that the training continued from, if it is not the first stage's."""
     data_digest: str
     """Digest of the training rows; see `data_digest`."""
     rows: int
@@ -59,7 +62,7 @@ class Provenance(Record):
     merged: float
     """Share of reply tokens on which adapter and merged weights agree."""
     config: FinetuneConfig
-    versions: dict[str, str] = Field(default_factory=_versions)
+    versions: dict[str, str] = Field(default_factory=package_versions)
     """Versions of the packages in `PACKAGES`."""
 
     def write(self, folder: Path) -> None:
@@ -80,19 +83,19 @@ def read_provenance(folder: Path) -> Provenance | None:
         raise DataError(f"{file}: cannot be read as the provenance of an adapter. Run the training again.") from None
 
 
-def check_first_stage(folder: Path, base: str, base_digest: str) -> None:
-    """Check that a folder holds a first stage's adapter for this base model.
+def check_stage(folder: Path, base: str, base_digest: str) -> None:
+    """Check that a folder holds an earlier stage's adapter for this base model.
 
     Raises:
         DataError: there is no adapter, its `lineage.json` is damaged, or it was trained on another
             base model.
     """
-    first = read_provenance(folder)
-    if first is None:
-        raise DataError(f"{folder}: no first stage found. Run `espresso finetune evidence` with this config first.")
-    if first.base_digest != base_digest:
+    earlier = read_provenance(folder)
+    if earlier is None:
+        raise DataError(f"{folder}: no trained adapter found. Run `espresso finetune evidence` with this config first.")
+    if earlier.base_digest != base_digest:
         raise DataError(
-            f"{folder}: this adapter was trained on another base model ({first.base}, not the current {base}). "
+            f"{folder}: this adapter was trained on another base model ({earlier.base}, not the current {base}). "
             "Train the first stage again."
         )
 

@@ -116,6 +116,9 @@ class AnswerStageConfig(StageConfig):
     reason over the evidence much sooner from these."""
     first: Path | None = None
     """Folder of the first stage's adapter. None is `evidence` in the configuration's `output`."""
+    start: Path | None = None
+    """Folder of an adapter to continue from, such as an earlier result of this stage. None is the
+    first stage's. Predicted evidence is the first stage's in any case."""
 
     @property
     def has_first_stage(self) -> bool:

@@ -27,7 +27,7 @@ from finetune.lora.collate import StageName, TrainingRow
 from finetune.lora.config import DataSource, FinetuneConfig, StageConfig
 from finetune.lora.examples import load
 from finetune.lora.ground import grounding_examples
-from finetune.provenance import Provenance, check_first_stage, data_digest
+from finetune.provenance import Provenance, check_stage, data_digest
 
 if TYPE_CHECKING:
     from finetune.lora.train import TrainingResult
@@ -73,8 +73,9 @@ def train_stage(
     first = (config.answer.first or config.output / "evidence") if continues else None
     base = fetch(config.model)
     base_digest = weights_digest(Path(base))
-    if first:
-        check_first_stage(first, config.model, base_digest)
+    start = config.answer.start if stage == "answer" and config.answer.start else first
+    for folder in {first, start} - {None}:
+        check_stage(folder, config.model, base_digest)
     # These take seconds to import; check what can fail early first.
     import torch  # noqa: PLC0415
     from accelerate import PartialState  # noqa: PLC0415
@@ -105,7 +106,8 @@ def train_stage(
     if process.is_main_process:
         on_data(train_data, held_out)
     first_digest, rows_digest = weights_digest(first) if first else None, data_digest(rows)
-    training = {"base": base_digest, "first": first_digest, "data": rows_digest, "config": config.model_dump(mode="json")}
+    start_digest = weights_digest(start) if start and start != first else None
+    training = {"base": base_digest, "first": first_digest, "start": start_digest, "data": rows_digest, "config": config.model_dump(mode="json")}
     recorded = {name: problem.model_dump() for name, problem in problems.items()}
     claim_checkpoints(checkpoints, {**training, "steps": steps, LEFT_OUT: recorded})
     from finetune.lora.train import train  # noqa: PLC0415
@@ -118,7 +120,7 @@ def train_stage(
         make_rows(config, stage, held_out.examples, predicted),
         out,
         checkpoints,
-        first=first,
+        start=start,
         steps=steps,
     )
     provenance = Provenance(
@@ -126,6 +128,7 @@ def train_stage(
         base=config.model,
         base_digest=base_digest,
         first_digest=first_digest,
+        start_digest=start_digest,
         data_digest=rows_digest,
         rows=len(rows),
         bad=len(train_data.bad),

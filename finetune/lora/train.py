@@ -67,7 +67,7 @@ def train(
     out: Path,
     checkpoints: Path,
     *,
-    first: Path | None = None,
+    start: Path | None = None,
     steps: int | None = None,
 ) -> TrainingResult:
     """Train an adapter, or resume from the newest complete checkpoint, and save it.
@@ -80,16 +80,16 @@ def train(
         held_out: rows to evaluate on before and after; may be empty.
         out: folder to save the adapter in.
         checkpoints: the folder for checkpoints, as `claim_checkpoints` left it.
-        first: folder of an adapter to continue from. None starts a new adapter.
+        start: folder of an adapter to continue from. None starts a new adapter.
         steps: number of optimizer steps, instead of the stage's epochs.
 
     Raises:
         DataError: a row is too long, or a checkpoint or the adapter cannot be written.
-        ModelError: `first` does not fit the base model, or the trained adapter has no effect.
+        ModelError: `start` does not fit the base model, or the trained adapter has no effect.
     """
 
     def new_trainer() -> LoraTrainer:
-        return build_trainer(config, stage_config, base, rows, held_out, checkpoints, first=first, steps=steps)
+        return build_trainer(config, stage_config, base, rows, held_out, checkpoints, start=start, steps=steps)
 
     # A trainer that has evaluated no longer synchronizes gradients between processes, so use
     # another one for this.
@@ -134,14 +134,14 @@ def build_trainer(
     held_out: Sequence[TrainingRow],
     checkpoints: Path,
     *,
-    first: Path | None = None,
+    start: Path | None = None,
     steps: int | None = None,
 ) -> LoraTrainer:
     """Build the trainer of a stage; see `train` for the arguments."""
     set_seed(config.seed)
     processor = ChatProcessor(base, vision=True)
     return LoraTrainer(
-        load_model(config, base, first),
+        load_model(config, base, start),
         training_arguments(config, stage_config, checkpoints, steps, model_dtype(base)),
         data_collator=ConversationCollator(processor, style=config.prompts, size=config.frame_size, max_length=config.max_length),
         train_dataset=_to_dataset(rows),
@@ -202,19 +202,19 @@ def _to_dataset(rows: Sequence[TrainingRow]) -> Dataset:
     return Dataset.from_dict({"index": range(len(rows))}).with_transform(look_up)
 
 
-def load_model(config: FinetuneConfig, base: str, first: Path | None) -> PeftModel:
+def load_model(config: FinetuneConfig, base: str, start: Path | None) -> PeftModel:
     """Load the base model, frozen, with a trainable adapter.
 
     Args:
         config: settings of a new adapter.
         base: folder of the base model.
-        first: folder of an adapter to continue from. None adds a new one.
+        start: folder of an adapter to continue from. None adds a new one.
 
     Raises:
-        ModelError: the adapter in `first` does not fit the base model.
+        ModelError: the adapter in `start` does not fit the base model.
     """
     model = AutoModelForImageTextToText.from_pretrained(base, dtype=model_dtype(base))
-    if first is None:
+    if start is None:
         adapter = LoraConfig(
             r=config.lora.rank,
             lora_alpha=config.lora.alpha,
@@ -224,10 +224,10 @@ def load_model(config: FinetuneConfig, base: str, first: Path | None) -> PeftMod
         )
         return get_peft_model(model, adapter)
     try:
-        return PeftModel.from_pretrained(model, str(first), is_trainable=True)
+        return PeftModel.from_pretrained(model, str(start), is_trainable=True)
     except (RuntimeError, ValueError) as error:
         reason = str(error).splitlines()[0]
-        raise ModelError(f"{first}: this adapter does not fit {base} ({reason}). Train the first stage on this base.") from error
+        raise ModelError(f"{start}: this adapter does not fit {base} ({reason}). Train the first stage on this base.") from error
 
 
 def _target_modules(model: PreTrainedModel, *, vision: bool) -> str:

@@ -42,7 +42,7 @@ def test_a_first_stage_of_another_base_model_is_refused(two_stages, make_config,
 
 
 def test_a_missing_first_stage_is_reported_with_the_command_to_train_it(make_config, tmp_path):
-    with pytest.raises(DataError, match=r"no first stage found.*espresso finetune evidence"):
+    with pytest.raises(DataError, match=r"no trained adapter found.*espresso finetune evidence"):
         train_stage(make_config(tmp_path), "answer", steps=1)
 
 

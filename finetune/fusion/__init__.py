@@ -1,0 +1,16 @@
+"""Train the fusion classifier of RAIV: pre-training, task-specific pre-training, fine-tuning.
+
+Sadhu and Nevatia, "Leveraging Task-Specific Pre-Training to Reason across Images and Videos",
+sections 3.2 and 4. The model is `espresso.fusion`; `espresso finetune fusion STAGE CONFIG` trains:
+
+- `pretrain`: single images with captions; masked words, and whether image and caption match
+  (`pretraining`). Named encoders and backbones have seen such data already and skip it.
+- `tsp`: statements about pairs that are mined from captioned images and videos while the training
+  runs (`rows.MinedBatches`), so no pair is stored and each epoch has other pairs. Roles come from
+  the world's annotations, or from a parse of real captions (`captions`).
+- `pairs`: the pairs of a file that `espresso raiv build` wrote, or of the world; statements, or
+  reasons of false statements.
+
+A stage starts from the stage before that the configuration has. Frames are rendered or decoded when
+a batch needs them (`frames`); nothing is written but checkpoints and the model.
+"""

@@ -1,0 +1,165 @@
+"""New models and their processors: miniature encoders, or encoders with weights by name."""
+
+from __future__ import annotations
+
+import random
+import string
+from pathlib import Path
+from typing import Any
+
+from tokenizers.pre_tokenizers import BertPreTokenizer
+from transformers import (
+    AutoConfig,
+    AutoImageProcessor,
+    AutoModel,
+    AutoTokenizer,
+    BertConfig,
+    BertTokenizer,
+    PreTrainedConfig,
+    ViTConfig,
+    ViTImageProcessor,
+)
+
+from espresso.datasets.raiv import world
+from espresso.datasets.raiv.pairs import mine
+from espresso.datasets.raiv.statements import KINDS
+from espresso.errors import DataError
+from espresso.fusion.config import FusionConfig
+from espresso.fusion.model import BackboneForPairs, FusionForPairs, FusionModel, PairModel, pair_model
+from espresso.fusion.processor import FusionProcessor
+from finetune.fusion.captions import describe
+from finetune.fusion.config import Architecture, FusionTraining, MiniatureEncoders, NamedBackbone, NamedEncoders
+from finetune.fusion.pretraining import FusionForPretraining
+
+VOCABULARY_STORIES = 400
+"""Stories whose captions give words of the miniature text encoder."""
+VOCABULARY_PAIRS = 2000
+"""Pairs of each kind that give further words."""
+SPECIAL_TOKENS = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]")
+MAX_TOKENS = 128
+"""Longest text of the miniature text encoder: a statement and a reason have up to 60 words."""
+
+
+def build_processor(encoders: NamedEncoders | NamedBackbone | MiniatureEncoders) -> FusionProcessor:
+    """Build the processor of new models."""
+    if isinstance(encoders, MiniatureEncoders):
+        return _miniature_processor(encoders)
+    if isinstance(encoders, NamedBackbone):
+        return FusionProcessor.from_pretrained(encoders.backbone)
+    return FusionProcessor(AutoImageProcessor.from_pretrained(encoders.vision), AutoTokenizer.from_pretrained(encoders.text))
+
+
+def build_pretraining(config: FusionTraining, processor: FusionProcessor) -> FusionForPretraining:
+    """Build a model to pre-train, with the weights of named encoders.
+
+    Raises:
+        DataError: the configuration has a complete backbone, which is pre-trained already.
+    """
+    if isinstance(config.encoders, NamedBackbone):
+        raise DataError(f"{config.encoders.backbone} is pre-trained already. Remove the section 'pretrain'.")
+    model = FusionForPretraining(_configuration(config, processor))
+    _load_encoders(model.fusion, config.encoders)
+    return model
+
+
+def build_classifier(config: FusionTraining, processor: FusionProcessor, start: Path | None) -> PairModel:
+    """Build a classifier of pairs.
+
+    Args:
+        config: the configuration.
+        processor: the processor of the model.
+        start: folder of a trained model to start from: one that was pre-trained, or a classifier.
+            None starts from the named encoders, or from random weights.
+    """
+    if start is not None:
+        kind: Any = pair_model(FusionConfig.from_pretrained(start))
+        return kind.from_pretrained(start, fusion=config.architecture.fusion)
+    model = pair_model(settings := _configuration(config, processor))(settings)
+    if isinstance(model, BackboneForPairs) and isinstance(config.encoders, NamedBackbone):
+        model.backbone = AutoModel.from_pretrained(config.encoders.backbone)
+    elif isinstance(model, FusionForPairs) and not isinstance(config.encoders, NamedBackbone):
+        _load_encoders(model.fusion, config.encoders)
+    return model
+
+
+def _load_encoders(model: FusionModel, encoders: NamedEncoders | MiniatureEncoders) -> None:
+    """Replace random weights by those of named encoders."""
+    if isinstance(encoders, NamedEncoders):
+        model.vision = AutoModel.from_pretrained(encoders.vision, config=model.config.vision_config)
+        model.text = AutoModel.from_pretrained(encoders.text, config=model.config.text_config)
+
+
+def _configuration(config: FusionTraining, processor: FusionProcessor) -> FusionConfig:
+    encoders, options = config.encoders, _options(config.architecture)
+    if isinstance(encoders, NamedBackbone):
+        return FusionConfig(backbone_config=AutoConfig.from_pretrained(encoders.backbone).to_dict(), **options)
+    if isinstance(encoders, NamedEncoders):
+        vision, text = _part(encoders.vision, "vision_config"), _part(encoders.text, "text_config")
+        return FusionConfig(vision_config=vision.to_dict(), text_config=text.to_dict(), **options)
+    small_vision, small_text = _miniature_configs(encoders, config.architecture, processor)
+    return FusionConfig(vision_config=small_vision, text_config=small_text, **options)
+
+
+def _options(layers: Architecture) -> dict[str, Any]:
+    return {
+        "hidden_size": layers.hidden,
+        "num_attention_heads": layers.heads,
+        "intermediate_size": layers.feed_forward,
+        "cross_layers": layers.layers,
+        "dropout": layers.dropout,
+        "fusion": layers.fusion,
+        "frames": layers.frames,
+    }
+
+
+def _part(name: str, part: str) -> PreTrainedConfig:
+    """Return the configuration of an encoder; CLIP and SigLIP have one for each side."""
+    config = AutoConfig.from_pretrained(name)
+    return getattr(config, part, config)
+
+
+def _miniature_configs(
+    encoders: MiniatureEncoders, layers: Architecture, processor: FusionProcessor
+) -> tuple[dict[str, Any], dict[str, Any]]:
+    shared: dict[str, Any] = {
+        "hidden_size": layers.hidden,
+        "num_attention_heads": layers.heads,
+        "intermediate_size": layers.feed_forward,
+        "hidden_dropout_prob": layers.dropout,
+        "attention_probs_dropout_prob": 0.0,
+    }
+    vision = ViTConfig(
+        image_size=encoders.image_size, patch_size=encoders.patch, num_hidden_layers=encoders.vision_layers, **shared
+    )
+    text = BertConfig(
+        vocab_size=len(processor.tokens),
+        num_hidden_layers=encoders.text_layers,
+        max_position_embeddings=MAX_TOKENS,
+        pad_token_id=processor.tokens.pad_token_id,
+        **shared,
+    )
+    return vision.to_dict(), text.to_dict()
+
+
+def _miniature_processor(encoders: MiniatureEncoders) -> FusionProcessor:
+    side = {"height": encoders.image_size, "width": encoders.image_size}
+    tokens = BertTokenizer(vocab={token: number for number, token in enumerate(vocabulary())})
+    tokens.model_max_length = MAX_TOKENS
+    return FusionProcessor(ViTImageProcessor(size=side), tokens)
+
+
+def vocabulary() -> list[str]:
+    """Return the tokens of the miniature text encoder: each word of the world, then letters.
+
+    Any other word is read letter by letter. The order is fixed: a resumed training builds it again.
+    """
+    situations = world.read(("image", "video"), {"train": VOCABULARY_STORIES}).situations
+    rng = random.Random(0)
+    texts = [describe(situation, rng) for situation in situations]
+    for kind in KINDS:
+        for pair in mine(kind, situations, VOCABULARY_PAIRS, rng):
+            texts += [pair.statement, *(pair.reasons or ())]
+    split = BertPreTokenizer()
+    words = {word for text in texts for word, _ in split.pre_tokenize_str(text.lower())}
+    letters = string.ascii_lowercase + string.digits + string.punctuation
+    return [*SPECIAL_TOKENS, *letters, *(f"##{letter}" for letter in letters), *sorted(words - {*letters})]

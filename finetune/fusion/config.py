@@ -1,0 +1,172 @@
+"""Configuration of the fusion classifier's training: one YAML file for all of its stages."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+from pydantic import Field, PositiveInt
+
+from espresso.datasets.raiv.statements import KINDS, Kind
+from espresso.fusion.config import Fusion
+from finetune.config import Settings
+
+Mining = Literal["conditioned", "random"]
+"""How task-specific pre-training chooses the second visual of a pair: one that shares an object
+with the first, or any (Table 6)."""
+
+
+class NamedEncoders(Settings):
+    """Encoders by their names on the Hugging Face hub, or folders, with their weights."""
+
+    vision: str
+    """CLIP, SigLIP, ViT or another vision model, such as "openai/clip-vit-base-patch16"."""
+    text: str
+    """BERT, RoBERTa, DeBERTa or another text encoder, such as "FacebookAI/roberta-base"."""
+
+
+class NamedBackbone(Settings):
+    """A model that reads text and picture together, by its name on the hub or its folder."""
+
+    backbone: str
+    """ViLT or BridgeTower, such as "dandelin/vilt-b32-mlm"."""
+
+
+class MiniatureEncoders(Settings):
+    """A ViT and a BERT with random weights and the words of the procedural world."""
+
+    image_size: int = Field(default=112, gt=0)
+    """Side of a frame in pixels."""
+    patch: int = Field(default=16, gt=0)
+    """Side of a patch in pixels."""
+    vision_layers: int = Field(default=4, gt=0)
+    text_layers: int = Field(default=2, gt=0)
+
+
+class Architecture(Settings):
+    """The cross-attention layers; the defaults are METER's."""
+
+    hidden: int = Field(default=768, gt=0)
+    """Width. Miniature encoders have it too."""
+    heads: int = Field(default=12, gt=0)
+    feed_forward: int = Field(default=3072, gt=0)
+    layers: int = Field(default=6, gt=0)
+    """Cross-attention layers of each stream."""
+    dropout: float = Field(default=0.1, ge=0, lt=1)
+    fusion: Fusion = "late"
+    """Where the two visuals meet."""
+    frames: int = Field(default=4, gt=0)
+    """Frames of a video."""
+
+
+class WorldSituations(Settings):
+    """Acts of the procedural world's train split, with their annotations as roles."""
+
+    format: Literal["world"]
+    stories: int = Field(gt=0)
+    """Number of stories; a story has five to six acts."""
+    first: int = Field(default=0, ge=0)
+    """Index of the first story, so that two stages can use different stories."""
+
+
+class CaptionedMedia(Settings):
+    """Images and videos with captions; a dependency parser finds the roles in the captions."""
+
+    format: Literal["captions"]
+    path: Path
+    """JSONL file; see `finetune.fusion.captions.Captioned`."""
+    media: Path
+    """The folder that contains the images and videos, at any depth."""
+    parser: str = "en_core_web_sm"
+    """Name of the spaCy pipeline."""
+
+
+class PairFile(Settings):
+    """Pairs that `espresso raiv build` wrote."""
+
+    format: Literal["pairs"]
+    path: Path
+    """The JSONL file."""
+    media: Path | None = None
+    """The folder that contains the images and videos, at any depth. None is for the world."""
+
+
+class WorldPairs(Settings):
+    """Pairs of the procedural world, built when a training starts."""
+
+    format: Literal["world"]
+    kind: Kind
+    """What the visuals of a pair are."""
+    count: int = Field(gt=0)
+    """Number of training pairs."""
+
+
+Situations = Annotated[WorldSituations | CaptionedMedia, Field(discriminator="format")]
+Pairs = Annotated[PairFile | WorldPairs, Field(discriminator="format")]
+
+
+class StageConfig(Settings):
+    """What every stage has."""
+
+    epochs: float = Field(gt=0)
+    """Passes over the data."""
+    batch: int = Field(gt=0)
+    """Rows per optimizer step over all processes."""
+    learning_rate: float = Field(gt=0)
+    """Peak learning rate."""
+    warmup: float = Field(default=0.1, ge=0, lt=1)
+    """Share of the steps with a rising learning rate; then it falls linearly to zero."""
+
+
+class PretrainConfig(StageConfig):
+    """Pre-training on single images: masked words, and whether image and caption match."""
+
+    data: tuple[Situations, ...] = Field(min_length=1)
+    masked: float = Field(default=0.3, gt=0, lt=1)
+    """Share of the words that are masked."""
+
+
+class TspConfig(StageConfig):
+    """Task-specific pre-training on pairs that are mined from captioned visuals (section 3.2)."""
+
+    data: tuple[Situations, ...] = Field(min_length=1)
+    kinds: tuple[Kind, ...] = Field(default=KINDS, min_length=1)
+    """What the visuals of the mined pairs are; "im-im" alone is pre-training on images only."""
+    mining: Mining = "conditioned"
+    visuals: PositiveInt = 64
+    """Visuals per batch, from which its pairs are mined. Each is encoded once for all its pairs."""
+    reasons: float = Field(default=0.3, ge=0, lt=1)
+    """Share of the rows that are a false statement with a reason."""
+
+
+class PairsConfig(StageConfig):
+    """Fine-tuning on pairs: the classification task or the reasoning task."""
+
+    data: tuple[Pairs, ...] = Field(min_length=1)
+    reasons: bool = False
+    """Train on reasons of false statements instead of on statements."""
+
+
+class FusionTraining(Settings):
+    """All stages of a classifier; each starts from the stage before, if the file has it."""
+
+    encoders: NamedEncoders | NamedBackbone | MiniatureEncoders
+    architecture: Architecture = Architecture()
+    output: Path
+    """Folder of the results; each stage writes to its own folder in it."""
+    pretrain: PretrainConfig | None = None
+    tsp: TspConfig | None = None
+    pairs: PairsConfig | None = None
+    frame_size: int = Field(default=224, gt=0)
+    """Longest side of the frames that are decoded, in pixels."""
+    weight_decay: float = Field(default=0.01, ge=0)
+    save_every: int = Field(default=200, gt=0)
+    """Steps between checkpoints."""
+    workers: int = Field(default=1, ge=0)
+    """Data loader processes; 0 loads in the training process."""
+    threads: int = Field(default=1, gt=0)
+    """Threads of the training process on a CPU."""
+    bf16: bool = False
+    """Whether to train in mixed precision."""
+    seed: int = 0
+    """Seed of new weights, and of what is drawn from the data."""

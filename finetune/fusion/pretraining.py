@@ -1,0 +1,155 @@
+"""Pre-training on captioned images: masked words, and whether image and caption match.
+
+These are METER's two objectives. Each image is encoded once for three texts: its caption with
+masked words, its caption, and a caption that does not match. Half of the latter are captions of
+another image; in the others, one word is replaced by that of another image.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Sequence
+
+import torch
+from torch import nn
+from torch.nn import functional
+from torch.utils.data import Dataset
+
+from espresso.datasets.raiv.situations import Situation
+from espresso.fusion.config import FusionConfig
+from espresso.fusion.model import FusionModel, FusionPreTrainedModel, pool
+from espresso.fusion.processor import FusionProcessor
+from finetune.fusion.captions import describe
+from finetune.fusion.frames import FrameReader
+
+IGNORE_INDEX = -100
+
+
+class FusionForPretraining(FusionPreTrainedModel):
+    """A `FusionModel` with heads for masked words and for matching."""
+
+    def __init__(self, config: FusionConfig) -> None:
+        super().__init__(config)
+        self.fusion = FusionModel(config)
+        self.words = nn.Sequential(
+            nn.Linear(config.hidden_size, config.hidden_size), nn.GELU(), nn.LayerNorm(config.hidden_size),
+            nn.Linear(config.hidden_size, config.text_config.vocab_size),
+        )  # fmt: skip
+        self.match = nn.Linear(2 * config.hidden_size, 1)
+        self.post_init()
+
+    def forward(
+        self,
+        input_ids: torch.Tensor,
+        attention_mask: torch.Tensor,
+        pixel_values: torch.Tensor,
+        frames: torch.Tensor,
+        visual: torch.Tensor,
+        labels: torch.Tensor,
+        matches: torch.Tensor,
+    ) -> dict[str, torch.Tensor]:
+        """Return the sum of both losses under the key `loss`.
+
+        Args:
+            input_ids: texts, (rows, length).
+            attention_mask: as `input_ids`.
+            pixel_values: see `FusionModel.encode_visuals`.
+            frames: see `FusionModel.encode_visuals`.
+            visual: the position of each row's visual in `frames`, (rows,).
+            labels: the masked tokens, else -100, (rows, length).
+            matches: whether text and visual match, else -100, (rows,).
+        """
+        visuals, padding = self.fusion.encode_visuals(pixel_values, frames)
+        text = self.fusion.encode_text(input_ids, attention_mask)
+        sides = visuals[visual] + self.fusion.visual_id.weight[torch.arange(len(visual), device=visual.device) % 2, None]
+        words, views = self.fusion(text, attention_mask == 0, sides, padding[visual])
+        masked, judged = labels != IGNORE_INDEX, matches != IGNORE_INDEX
+        logits = self.match(pool(words, views, padding[visual]))[judged].squeeze(-1)
+        losses = (
+            functional.cross_entropy(self.words(words[masked]), labels[masked]),
+            functional.binary_cross_entropy_with_logits(logits, matches[judged].to(logits.dtype)),
+        )
+        return {"loss": sum(losses, torch.zeros((), device=logits.device)), "matching": losses[1].detach()}
+
+
+class CaptionBatches(Dataset[dict[str, torch.Tensor]]):
+    """Batches of images with three texts each.
+
+    The images of one story are in one batch, because a story is expensive to make.
+
+    Args:
+        situations: the images.
+        count: number of batches.
+        size: images per batch.
+        masked: share of the words that are masked.
+        seed: seed of the order and of what is drawn.
+    """
+
+    def __init__(
+        self,
+        situations: Sequence[Situation],
+        count: int,
+        size: int,
+        masked: float,
+        seed: int,
+        processor: FusionProcessor,
+        reader: FrameReader,
+    ) -> None:
+        self.situations, self.count, self.size, self.masked, self.seed = situations, count, size, masked, seed
+        self.processor, self.reader = processor, reader
+
+    def __len__(self) -> int:
+        return self.count
+
+    def __getitem__(self, index: int) -> dict[str, torch.Tensor]:
+        rng = random.Random(f"{self.seed} {index}")
+        here = draw_batch(self.situations, self.size, rng)
+        captions = [describe(each, rng) for each in here]
+        others = [_other(caption, captions, rng) for caption in captions]
+        batch = {
+            **self.processor.texts([*captions, *captions, *others]),
+            **self.processor.visuals([self.reader.read(each.visual) for each in here]),
+        }
+        rows = len(here)
+        batch["visual"] = torch.arange(rows).repeat(3)
+        batch["labels"] = torch.full_like(batch["input_ids"], IGNORE_INDEX)
+        self._mask(batch["input_ids"][:rows], batch["labels"][:rows], rng)
+        batch["matches"] = torch.tensor([IGNORE_INDEX] * rows + [1] * rows + [0] * rows)
+        return batch
+
+    def _mask(self, ids: torch.Tensor, labels: torch.Tensor, rng: random.Random) -> None:
+        """Mask words in place, at least one per text, and write them to the labels."""
+        tokens = self.processor.tokens
+        for row, label in zip(ids, labels, strict=True):
+            words = [place for place, token in enumerate(row.tolist()) if token not in tokens.all_special_ids]
+            chosen = rng.sample(words, max(1, round(self.masked * len(words))))
+            label[chosen] = row[chosen]
+            row[chosen] = tokens.mask_token_id
+
+
+def draw_batch(situations: Sequence[Situation], size: int, rng: random.Random) -> list[Situation]:
+    """Draw situations, those of one file together: `situations` has them next to each other."""
+    chosen = list[Situation]()
+    while len(chosen) < size:
+        place = rng.randrange(len(situations))
+        path = situations[place].visual.path
+        start, end = place, place + 1
+        while start and situations[start - 1].visual.path == path:
+            start -= 1
+        while end < len(situations) and situations[end].visual.path == path:
+            end += 1
+        chosen += situations[start:end]
+    return chosen[:size]
+
+
+def _other(caption: str, captions: Sequence[str], rng: random.Random) -> str:
+    """Return a caption that does not match: another one, or this one with one word replaced."""
+    other = rng.choice([each for each in captions if each != caption])
+    if rng.random() < 0.5:
+        return other
+    words, known = caption.split(), set(caption.split())
+    new = [word for word in other.split() if word not in known]
+    if not new:
+        return other
+    words[rng.randrange(len(words))] = rng.choice(new)
+    return " ".join(words)

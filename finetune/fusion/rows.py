@@ -1,0 +1,117 @@
+"""Rows of pairs: a text, two visuals, and whether the text is true."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch.utils.data import Dataset
+
+from espresso.datasets.raiv.pairs import RaivPair, mine
+from espresso.datasets.raiv.situations import Situation, VisualReference
+from espresso.datasets.raiv.statements import with_reason
+from espresso.fusion.processor import FusionProcessor
+from finetune.fusion.config import TspConfig
+from finetune.fusion.frames import FrameReader
+from finetune.fusion.pretraining import draw_batch
+
+
+@dataclass(frozen=True)
+class Row:
+    """A text about two visuals."""
+
+    text: str
+
+    visuals: tuple[VisualReference, VisualReference]
+
+    label: bool
+
+
+def statements(pairs: Sequence[RaivPair]) -> list[Row]:
+    """Return the rows of the classification task."""
+    return [Row(pair.statement, pair.visuals, pair.label) for pair in pairs]
+
+
+def reasons(pairs: Sequence[RaivPair]) -> list[Row]:
+    """Return the rows of the reasoning task: each false statement with each of its reasons."""
+    return [
+        Row(with_reason(pair.statement, reason), pair.visuals, number == pair.reason)
+        for pair in pairs
+        for number, reason in enumerate(pair.reasons or ())
+    ]
+
+
+class RowCollator:
+    """Collates rows; a visual of several rows is encoded once."""
+
+    def __init__(self, processor: FusionProcessor, reader: FrameReader) -> None:
+        self.processor, self.reader = processor, reader
+
+    def __call__(self, rows: Sequence[Row]) -> dict[str, torch.Tensor]:
+        """Return the arguments of `FusionForPairs.forward`."""
+        places = {visual: 0 for row in rows for visual in row.visuals}
+        places = {visual: place for place, visual in enumerate(places)}
+        return {
+            **self.processor.texts([row.text for row in rows]),
+            **self.processor.visuals([self.reader.read(visual) for visual in places]),
+            "pairs": torch.tensor([[places[visual] for visual in row.visuals] for row in rows]),
+            "labels": torch.tensor([float(row.label) for row in rows]),
+        }
+
+
+class MinedBatches(Dataset[dict[str, torch.Tensor]]):
+    """Batches of pairs that are mined when they are needed: other pairs in each epoch.
+
+    A batch has visuals of one kind of pairs. They are drawn file by file, each file followed by one
+    that shares an object with it ("conditioned") or by any other.
+
+    Args:
+        situations: captioned images and videos.
+        config: the stage.
+        count: number of batches.
+        rows: rows per batch.
+        seed: seed of what is drawn.
+    """
+
+    def __init__(
+        self,
+        situations: Sequence[Situation],
+        config: TspConfig,
+        count: int,
+        rows: int,
+        seed: int,
+        collate: RowCollator,
+    ) -> None:
+        self.config, self.count, self.rows, self.seed, self.collate = config, count, rows, seed, collate
+        self.images = [each for each in situations if each.visual.kind == "image"]
+        self.videos = [each for each in situations if each.visual.kind == "video"]
+
+    def __len__(self) -> int:
+        return self.count
+
+    def __getitem__(self, index: int) -> dict[str, torch.Tensor]:
+        rng = random.Random(f"{self.seed} {index}")
+        # Eight consecutive batches are of one kind, so that the processes of a step take equally
+        # long.
+        kind = random.Random(f"{self.seed} kind {index // 8}").choice(self.config.kinds)
+        size = self.config.visuals
+        match kind:
+            case "im-im":
+                pool = draw_batch(self.images, size, rng)
+            case "vid-vid":
+                pool = draw_batch(self.videos, size, rng)
+            case _:
+                pool = draw_batch(self.images, size // 2, rng) + draw_batch(self.videos, size // 2, rng)
+        pairs = mine(kind, pool, self.rows, rng, share=self.config.mining == "conditioned")
+        return self.collate([self._row(pair, rng) for pair in pairs])
+
+    def _row(self, pair: RaivPair, rng: random.Random) -> Row:
+        """Return the statement, or for some of the false ones the statement and a reason."""
+        if pair.reasons and pair.reason is not None and rng.random() < 2 * self.config.reasons:
+            # A right and a wrong reason are equally likely.
+            wrong = rng.choice([number for number in range(3) if number != pair.reason])
+            number = rng.choice([pair.reason, wrong])
+            return Row(with_reason(pair.statement, pair.reasons[number]), pair.visuals, number == pair.reason)
+        return Row(pair.statement, pair.visuals, pair.label)
