@@ -4,8 +4,8 @@ With the `selector` strategy a question passes sample -> caption -> select -> ev
 -> answer (VideoEspresso, section 4). If the evidence does not suffice, `sufficient` leads back to
 `select` once. `uniform`, `all` and `given` have their core frames after `sample` and continue with
 `evidence`. `blind` continues with `answer`, and so does every strategy if the profile is `direct`
-or the caller gives the evidence. `classifier` continues with `classify` alone. If there is a reference, `judge` comes last; it is the only node
-that sees the reference.
+or the caller gives the evidence. `classifier` has only `classify` after `sample`. If there is a
+reference, `judge` comes last; it is the only node that sees the reference.
 """
 
 from __future__ import annotations

@@ -107,7 +107,8 @@ def train_stage(
         on_data(train_data, held_out)
     first_digest, rows_digest = weights_digest(first) if first else None, data_digest(rows)
     start_digest = weights_digest(start) if start and start != first else None
-    training = {"base": base_digest, "first": first_digest, "start": start_digest, "data": rows_digest, "config": config.model_dump(mode="json")}
+    digests = {"base": base_digest, "first": first_digest, "start": start_digest, "data": rows_digest}
+    training = {**digests, "config": config.model_dump(mode="json")}
     recorded = {name: problem.model_dump() for name, problem in problems.items()}
     claim_checkpoints(checkpoints, {**training, "steps": steps, LEFT_OUT: recorded})
     from finetune.lora.train import train  # noqa: PLC0415
