@@ -9,6 +9,7 @@ from safetensors.torch import load_file
 
 from espresso.errors import DataError
 from espresso.models import TransformersModel
+from espresso.profiles.weights import weights_digest
 from finetune.lora.config import World
 from finetune.lora.examples import load
 from finetune.lora.stages import make_rows, needs_prediction, train_stage
@@ -21,6 +22,18 @@ def test_the_second_stage_continues_from_the_first(two_stages):
     difference = sum((first[name] - second[name]).abs().sum() for name in first)
     assert sum(first[name].abs().sum() for name in first if "lora_B" in name) > 0
     assert 0 < difference < sum(second[name].abs().sum() for name in second)
+
+
+def test_the_second_stage_can_continue_from_an_earlier_result_of_its_own(make_config, two_stages, tmp_path):
+    earlier, config = two_stages[0].output, make_config(tmp_path)
+    answer = config.answer.model_copy(
+        update={"first": earlier / "evidence", "start": earlier / "answer", "evidence": "truth", "learning_rate": 1e-9}
+    )
+    provenance, _ = train_stage(config.model_copy(update={"answer": answer}), "answer", steps=1)
+    assert provenance.start_digest == weights_digest(earlier / "answer")
+    assert provenance.first_digest == weights_digest(earlier / "evidence")
+    started, ended = (load_file(folder / "answer" / "adapter_model.safetensors") for folder in (earlier, config.output))
+    assert max((started[name] - ended[name]).abs().max() for name in started) < 1e-6
 
 
 def test_each_stage_has_a_loss_curve(two_stages):
