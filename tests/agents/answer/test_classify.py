@@ -1,0 +1,92 @@
+"""The classify node: a small classifier with random weights answers about two clips of the world."""
+
+import pytest
+import torch
+
+import espresso
+from agents.session import Session
+from espresso import profiles, world
+from espresso.errors import ModelError, ProfileError, QuestionError
+from espresso.fusion.config import FusionConfig
+from espresso.profiles import FusionRole
+from finetune.fusion.build import build_classifier, build_processor
+from finetune.fusion.config import FusionTraining
+
+STATEMENT = "Both videos show a red star."
+OPTIONS = ["True", "False"]
+
+
+@pytest.fixture(scope="module")
+def clips(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("clips")
+    questions = world.make("val", 2, folder)
+    return sorted({visual for question in questions for visual in question.visuals})
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    """A classifier that reads three frames of a video."""
+    path = tmp_path_factory.mktemp("classifier")
+    config = FusionTraining(
+        encoders={"image_size": 32, "vision_layers": 1, "text_layers": 1},
+        architecture={"hidden": 16, "heads": 2, "feed_forward": 16, "layers": 1, "frames": 3},
+        output=path,
+    )
+    processor = build_processor(config.encoders)
+    torch.manual_seed(0)
+    build_classifier(config, processor, None).save_pretrained(path)
+    processor.save_pretrained(path)
+    assert FusionConfig.from_pretrained(path).frames == 3
+    return path
+
+
+@pytest.fixture(scope="module")
+def session(folder):
+    profile = profiles.load("tiny").model_copy(update={"classifier": FusionRole(model=str(folder)), "strategy": "classifier"})
+    with Session(profile, cache=False) as opened:
+        yield opened
+
+
+def test_a_statement_about_two_clips_is_classified_by_the_profile_s_own_strategy(session, clips):
+    visuals = [clips[0], f"{clips[0]}#t=1,3"]
+    answer = espresso.ask(visuals, STATEMENT, options=OPTIONS, session=session)
+    assert [step.node for step in answer.trace] == ["sample", "classify"]
+    assert answer.trace[1].role == "classifier"
+    assert answer.trace[1].model == session.roles.classifier.name
+    assert [frame.visual for frame in answer.frames] == [0, 0, 0, 1, 1, 1]
+    assert answer.text in OPTIONS
+    assert answer.confidence == max(answer.options_probability.values())
+    assert sum(answer.options_probability.values()) == pytest.approx(1)
+    assert not answer.evidence.text
+
+
+def test_the_order_of_true_and_false_does_not_count(session, clips):
+    one, other = (
+        espresso.ask([clips[0], clips[0]], STATEMENT, options=options, session=session) for options in (OPTIONS, OPTIONS[::-1])
+    )
+    assert one.text == other.text
+    assert one.confidence == pytest.approx(other.confidence)
+
+
+def test_other_options_are_scored_one_by_one(session, clips):
+    options = ["A red star can be seen in the first video.", "A red star can be seen in the second video.", "Neither."]
+    answer = espresso.ask([clips[0], clips[0]], STATEMENT, options=options, session=session)
+    assert len(answer.options_probability) == 3
+    assert answer.text == options["ABC".index(answer.choice)]
+
+
+@pytest.mark.parametrize(("count", "options"), [(1, OPTIONS), (3, OPTIONS), (2, None)])
+def test_other_questions_are_refused_in_one_sentence(session, clips, count, options):
+    with pytest.raises(QuestionError, match="compares two visuals and chooses an option"):
+        espresso.ask([clips[0]] * count, STATEMENT, options=options, session=session)
+
+
+def test_a_profile_without_a_classifier_says_so(clips):
+    with Session("tiny", cache=False) as tiny, pytest.raises(ProfileError, match="profile tiny has no classifier"):
+        espresso.ask([clips[0]] * 2, STATEMENT, options=OPTIONS, session=tiny, strategy="classifier")
+
+
+def test_a_folder_without_a_classifier_is_named(clips, tmp_path):
+    profile = profiles.load("tiny").model_copy(update={"classifier": FusionRole(model=str(tmp_path))})
+    with Session(profile, cache=False) as opened, pytest.raises(ModelError, match=f"{tmp_path}.*classifier"):
+        espresso.ask([clips[0]] * 2, STATEMENT, options=OPTIONS, session=opened, strategy="classifier")
