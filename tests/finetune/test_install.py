@@ -12,6 +12,7 @@ from espresso.cli import app
 from espresso.errors import DataError
 from finetune.config import read_config
 from finetune.install import SHIPPED, install
+from finetune.fusion.config import FusionTraining
 from finetune.lora.config import FinetuneConfig
 from finetune.lora.stages import train_stage
 from finetune.tiny.config import TinyConfig
@@ -118,5 +119,6 @@ def test_an_adapter_is_not_trained_over_a_shipped_one(make_config):
 
 @pytest.mark.parametrize("path", sorted(CONFIGS.glob("*.yaml")), ids=lambda path: path.stem)
 def test_every_shipped_config_trains_into_checkpoints(path):
-    config = read_config(path, TinyConfig if path.stem.startswith("tiny-") else FinetuneConfig)
+    kind = {"tiny": TinyConfig, "fusion": FusionTraining}.get(path.stem.partition("-")[0]) if path.stem != "tiny" else None
+    config = read_config(path, kind or FinetuneConfig)
     assert config.output.parts[0] == "checkpoints"
