@@ -11,8 +11,8 @@ from espresso import profiles
 from espresso.cli import app
 from espresso.errors import DataError
 from finetune.config import read_config
-from finetune.install import SHIPPED, install
 from finetune.fusion.config import FusionTraining
+from finetune.install import SHIPPED, install
 from finetune.lora.config import FinetuneConfig
 from finetune.lora.stages import train_stage
 from finetune.tiny.config import TinyConfig
