@@ -50,6 +50,13 @@ RELATIONS: dict[Topic, tuple[Relation, ...]] = {
 }
 
 
+TESTS: dict[Relation, str] = {
+    "both": "existence", "any": "existence", "neither": "existence", "same": "similarity", "different": "difference",
+    "first": "difference", "second": "difference", "one": "difference",
+}  # fmt: skip
+"""What a relation tests (section 3.1)."""
+
+
 @dataclass(frozen=True, slots=True)
 class Claim:
     """What a statement says about two visuals."""
@@ -131,6 +138,12 @@ _NAMES: dict[Kind, _Names] = {
     "im-vid": _Names("the image", "the video", "both the image and the video", "at least one of the two visuals",
                      "neither the image nor the video", "exactly one of the two visuals"),
 }  # fmt: skip
+
+
+def names(kind: Kind) -> tuple[str, str]:
+    """Return what the two visuals are called: "the image" and "the video"."""
+    return _NAMES[kind].first, _NAMES[kind].second
+
 
 _TEXTS: dict[Way | Relation, tuple[str, str]] = {
     "both": ("{n.both} show {x}", "{x} can be seen in {n.both}"),
