@@ -113,7 +113,7 @@ class RaivPair(Record):
         "" for statements about edits and those of a model.
         """
         topic, _, relation = self.template.partition("-")
-        return f"{topic} {TESTS[relation]}" if relation in TESTS else ""  # type: ignore[index]
+        return f"{topic} {TESTS[relation]}" if relation in TESTS else ""
 
     @property
     def claim(self) -> Claim:
