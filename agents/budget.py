@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Collection, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
 from typing import Unpack
 
-from espresso.errors import EspressoError
+from agents.session import Session
+from espresso.errors import EspressoError, ProfileError
 from espresso.models import ChatModel, Completion, Conversation, Roles, TokenCount
 from espresso.models.chat import GenerateConfig, GenerateOptions
 from espresso.profiles import Profile, ServerRole
@@ -161,8 +162,40 @@ class MeteredModel:
 def metered(roles: Roles, profile: Profile, budget: Budget) -> Roles:
     """Return the models of a profile, those with prices paid from a budget."""
     paid = {
-        name: MeteredModel(getattr(roles, name), Prices(role.price_in, role.price_out), budget, role.extra_tokens)
+        name: MeteredModel(getattr(roles, name), prices, budget, role.extra_tokens)
         for name, role in profile.roles.items()
-        if isinstance(role, ServerRole) and role.price_in is not None and role.price_out is not None
+        if isinstance(role, ServerRole) and (prices := prices_of(profile, name))
     }
     return replace(roles, **paid)  # type: ignore[arg-type]
+
+
+def with_budget(session: Session, max_cost: float | None) -> Session:
+    """Return a session whose requests are paid from a budget; it shares models and cache."""
+    if max_cost is None:
+        return session
+    return Session(session.profile, roles=metered(session.roles, session.profile, Budget(max_cost)), cache=session.cache or False)
+
+
+def check_prices(profile: Profile, names: Collection[str]) -> None:
+    """Check that the cost of a profile's roles can be limited.
+
+    Args:
+        profile: the profile.
+        names: the roles that are asked.
+
+    Raises:
+        ProfileError: one of them is a server without prices, or none is a server.
+    """
+    asked = {name: role for name, role in profile.roles.items() if name in names and isinstance(role, ServerRole)}
+    unpriced = [name for name, role in asked.items() if role.price_in is None]
+    if unpriced or not asked:
+        where = f"[{unpriced[0]}]" if unpriced else "its roles"
+        raise ProfileError(f"profile {profile.name}: --max-cost needs prices. Add price_in and price_out to {where}.")
+
+
+def prices_of(profile: Profile, name: str) -> Prices | None:
+    """Return the prices of a role of a profile; None if it has none."""
+    role = profile.roles.get(name)
+    if not isinstance(role, ServerRole) or role.price_in is None or role.price_out is None:
+        return None
+    return Prices(role.price_in, role.price_out)

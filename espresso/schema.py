@@ -285,6 +285,9 @@ class Question(Record):
     For scoring only (`eval.metrics`); None if the question is in no group.
     """
 
+    categories: tuple[str, ...] = ()
+    """Further categories by which accuracy is reported, next to `task`; for scoring only."""
+
     @field_validator("options")
     @classmethod
     def _two_or_more(cls, options: tuple[str, ...] | None) -> tuple[str, ...] | None:
@@ -299,10 +302,13 @@ class Question(Record):
         return self
 
     @model_serializer(mode="wrap")
-    def _without_absent_group(self, serialize: SerializerFunctionWrapHandler) -> dict[str, Any]:
-        """Leave out an absent `group`, so that hashes of questions are those of older records."""
+    def _without_absent_groups(self, serialize: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """Leave out an absent `group` and absent `categories`.
+
+        Hashes of questions are then those of older records.
+        """
         values: dict[str, Any] = serialize(self)
-        return {name: value for name, value in values.items() if name != "group" or value is not None}
+        return {name: value for name, value in values.items() if name not in ("group", "categories") or value}
 
     def without_truth(self) -> Question:
         """Return the question as a model may see it: without reference answer and ground truth."""

@@ -143,10 +143,14 @@ def metrics(samples: Sequence[Sample]) -> Metrics:
 
 
 def task_accuracies(samples: Sequence[Sample]) -> list[TaskAccuracy]:
-    """Return the accuracy of each task in the order of `Task`, then of other categories."""
+    """Return the accuracy of each task in the order of `Task`, of other tasks, and of categories.
+
+    A question counts in its task and in each of its categories (`Question.categories`).
+    """
     accuracies = []
-    for task in dict.fromkeys([*Task, *(sample.question.task for sample in samples)]):
-        members = [sample for sample in samples if sample.question.task == task]
+    categories = sorted({category for sample in samples for category in sample.question.categories})
+    for task in dict.fromkeys([*Task, *(sample.question.task for sample in samples), *categories]):
+        members = [sample for sample in samples if task in (sample.question.task, *sample.question.categories)]
         if task and members:
             low, high = _interval(members)
             accuracy = fmean(sample.scores.correct for sample in members)
@@ -184,7 +188,8 @@ def clusters(samples: Sequence[Sample]) -> list[Hashable]:
 
     Questions are in one cluster if they have the same videos, also if they are about different
     parts of them, or the same group, or if a chain of such questions connects them: in NLVR2 all
-    sentences about a set of images are.
+    sentences about a set of images are. Questions that share one of several videos need not be
+    (`shared_files`).
     """
     first = dict[Hashable, Hashable]()
 
@@ -200,20 +205,32 @@ def clusters(samples: Sequence[Sample]) -> list[Hashable]:
     return [root(video) for video in videos]
 
 
+def shared_files(samples: Sequence[Sample]) -> list[frozenset[str]]:
+    """Return the files of each sample, for intervals: two questions may share one of them.
+
+    Empty if every question has one visual, because clusters say the same then.
+    """
+    if all(len(sample.question.visuals) == 1 for sample in samples):
+        return []
+    return [frozenset(split_segment(visual)[0] for visual in sample.question.visuals) for sample in samples]
+
+
 def _interval(samples: Sequence[Sample]) -> tuple[float, float]:
-    return interval([sample.scores.correct for sample in samples], clusters(samples))
+    return interval([sample.scores.correct for sample in samples], clusters(samples), shared_files(samples))
 
 
 def _consistency(samples: Sequence[Sample]) -> dict[str, Any]:
     """Return the share of consistent groups, its interval and the number of groups."""
-    consistent, cluster_of = dict[str, bool](), dict[str, Hashable]()
-    for sample, cluster in zip(samples, clusters(samples), strict=True):
+    consistent, cluster_of, files_of = dict[str, bool](), dict[str, Hashable](), dict[str, frozenset[str]]()
+    files = shared_files(samples) or [frozenset[str]()] * len(samples)
+    for sample, cluster, here in zip(samples, clusters(samples), files, strict=True):
         if (group := sample.question.group) is not None:
             consistent[group] = consistent.get(group, True) and sample.scores.correct
             cluster_of[group] = cluster
+            files_of[group] = files_of.get(group, frozenset()) | here
     if not consistent:
         return {}
-    low, high = interval(list(consistent.values()), list(cluster_of.values()))
+    low, high = interval(list(consistent.values()), list(cluster_of.values()), list(files_of.values()))
     return {
         "consistency": fmean(consistent.values()),
         "consistency_low": low,

@@ -1,16 +1,22 @@
 """Confidence intervals for shares, means and differences, and measures of agreement.
 
 Questions about one video are not independent. Every interval here is robust to such clusters.
+
+Questions about several visuals can share one of them without being in the same cluster. The
+functions with the parameter `shared` count the covariance of all questions that are in one cluster
+or share such a unit (Aronow, Samii, Assenova, "Cluster-Robust Variance Estimation for Dyadic Data",
+2015). Joining them into one cluster is no choice: a chain of shared visuals connects almost all.
 """
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Sequence
+from collections.abc import Collection, Hashable, Sequence
 from math import erfc, sqrt
 from typing import Literal
 
 import krippendorff
 import numpy as np
+from scipy.sparse import csr_matrix
 from scipy.special import stdtrit
 from scipy.stats import spearmanr
 
@@ -18,7 +24,11 @@ Z = 1.959964
 """Quantile of the normal distribution for a two-sided 95 % interval."""
 
 
-def interval(right: Sequence[bool], clusters: Sequence[Hashable]) -> tuple[float, float]:
+Shared = Sequence[Collection[Hashable]]
+"""Units of each question that other questions may share, such as its files."""
+
+
+def interval(right: Sequence[bool], clusters: Sequence[Hashable], shared: Shared = ()) -> tuple[float, float]:
     """Return the 95 % confidence interval of the share of true values, for clustered questions.
 
     Wilson's score interval (Wilson, 1927) over the effective number of questions: their number
@@ -30,28 +40,63 @@ def interval(right: Sequence[bool], clusters: Sequence[Hashable]) -> tuple[float
     Args:
         right: whether each question was answered correctly, shape (n,), n >= 1.
         clusters: the cluster of each question, shape (n,).
+        shared: further units of each question; empty if questions share clusters only.
 
     Returns:
         Lower and upper end, 0 to 1.
     """
     values = np.asarray(right, dtype=float)
-    share, n = float(values.mean()), len(values) / _design_effect(values, clusters)
+    share, n = float(values.mean()), len(values) / _design_effect(values, clusters, shared)
     middle = (share + Z**2 / (2 * n)) / (1 + Z**2 / n)
     half = Z / (1 + Z**2 / n) * sqrt(share * (1 - share) / n + Z**2 / (4 * n**2))
     return max(0.0, middle - half), min(1.0, middle + half)
 
 
-def _design_effect(values: np.ndarray, clusters: Sequence[Hashable]) -> float:
-    """Return the cluster-robust variance of the mean over the independent one, at least 1."""
-    n, sums = len(values), _residual_sums(values, clusters)
-    if len(sums) == 1:
+def _design_effect(values: np.ndarray, clusters: Sequence[Hashable], shared: Shared) -> float:
+    """Return the cluster-robust variance of the mean over the independent one, 1 to n."""
+    n = len(values)
+    if len(set(clusters)) == 1:
         return float(n)
     simple = float(values.var()) / (n - 1)
-    robust = len(sums) / (len(sums) - 1) * sum(total**2 for total in sums.values()) / n**2
-    return max(1.0, robust / simple) if simple > 0 else 1.0
+    return min(float(n), max(1.0, _variance(values, clusters, shared) / simple)) if simple > 0 else 1.0
 
 
-def difference(ours: Sequence[bool], theirs: Sequence[bool], clusters: Sequence[Hashable]) -> tuple[float, float, float, float]:
+def _variance(values: np.ndarray, clusters: Sequence[Hashable], shared: Shared) -> float:
+    """Return the robust variance of the mean of values in at least two clusters.
+
+    It is at least the one without shared units, which a sample with negative covariances would
+    undercut.
+    """
+    sums = _residual_sums(values, clusters)
+    total = sum(each**2 for each in sums.values())
+    if shared:
+        total = max(total, _dependent_products(values - values.mean(), clusters, shared))
+    return len(sums) / (len(sums) - 1) * total / len(values) ** 2
+
+
+BLOCK = 1024
+"""Questions whose dependence on all others is computed at once, to bound memory."""
+
+
+def _dependent_products(residuals: np.ndarray, clusters: Sequence[Hashable], shared: Shared) -> float:
+    """Sum the products of the residuals of all ordered pairs of questions that share a unit."""
+    numbers = dict[Hashable, int]()
+    rows, columns = list[int](), list[int]()
+    for row, (cluster, units) in enumerate(zip(clusters, shared, strict=True)):
+        for unit in {("cluster", cluster), *(("unit", each) for each in units)}:
+            rows.append(row)
+            columns.append(numbers.setdefault(unit, len(numbers)))
+    incidence = csr_matrix((np.ones(len(rows), np.float32), (rows, columns)), (len(residuals), len(numbers)))
+    total = 0.0
+    for start in range(0, len(residuals), BLOCK):
+        dependent = (incidence[start : start + BLOCK] @ incidence.T).astype(bool)
+        total += float(residuals[start : start + BLOCK] @ (dependent @ residuals))
+    return total
+
+
+def difference(
+    ours: Sequence[bool], theirs: Sequence[bool], clusters: Sequence[Hashable], shared: Shared = ()
+) -> tuple[float, float, float, float]:
     """Compare the shares of true values of two runs on the same questions.
 
     Miller, 2024, section 4.2. The comparison is paired: a question that is hard for both runs does
@@ -62,16 +107,17 @@ def difference(ours: Sequence[bool], theirs: Sequence[bool], clusters: Sequence[
         ours: whether our run answered each question correctly, shape (n,), n >= 1.
         theirs: the same for the other run.
         clusters: the cluster of each question, shape (n,).
+        shared: see `interval`.
 
     Returns:
         The share of `ours` minus that of `theirs`, the lower and upper end of its 95 % interval,
         and the two-sided p-value (normal approximation).
     """
     pairs = np.asarray(ours, dtype=float) - np.asarray(theirs, dtype=float)
-    mean, sums = float(pairs.mean()), _residual_sums(pairs, clusters)
-    if len(sums) == 1:
+    mean = float(pairs.mean())
+    if len(set(clusters)) == 1:
         return mean, -1.0, 1.0, 1.0
-    error = sqrt(len(sums) / (len(sums) - 1) * sum(total**2 for total in sums.values())) / len(pairs)
+    error = sqrt(_variance(pairs, clusters, shared))
     p = erfc(abs(mean) / error / sqrt(2)) if error > 0 else 1.0
     return mean, max(-1.0, mean - Z * error), min(1.0, mean + Z * error), p
 
@@ -100,11 +146,10 @@ def mean_interval(values: Sequence[float], clusters: Sequence[Hashable], *, with
         Lower and upper end.
     """
     numbers = np.asarray(values, dtype=float)
-    sums = _residual_sums(numbers, clusters)
-    if len(sums) == 1:
+    count = len(set(clusters))
+    if count == 1:
         return within
-    error = sqrt(len(sums) / (len(sums) - 1) * sum(total**2 for total in sums.values())) / len(numbers)
-    half = float(stdtrit(len(sums) - 1, 0.975)) * error
+    half = float(stdtrit(count - 1, 0.975)) * sqrt(_variance(numbers, clusters, ()))
     return max(within[0], float(numbers.mean()) - half), min(within[1], float(numbers.mean()) + half)
 
 

@@ -18,7 +18,7 @@ from agents.annotate.graph.build import NODES
 from agents.annotate.records import RejectedPair, VideoAnnotation
 from agents.annotate.work import Work, forget, load_models, make_config
 from agents.batch import bounded
-from agents.budget import Budget, BudgetExceededError, Prices, TokenUsage, metered
+from agents.budget import BudgetExceededError, Prices, TokenUsage, check_prices, with_budget
 from agents.session import Session
 from espresso import media
 from espresso.errors import DataError, MediaError, ProfileError, ServerDownError
@@ -186,15 +186,7 @@ def check_profile(profile: Profile, max_cost: float | None) -> None:
         if getattr(profile, role) is None:
             raise ProfileError(f"profile {profile.name} has no [{role}] to {purpose}. Add one, or use another --profile.")
     if max_cost is not None:
-        unpriced = [
-            name
-            for name, role in profile.roles.items()
-            if name in ("captioner", "writer", "detector", "reasoner") and isinstance(role, ServerRole) and role.price_in is None
-        ]
-        servers = any(isinstance(role, ServerRole) for role in profile.roles.values())
-        if unpriced or not servers:
-            where = f"[{unpriced[0]}]" if unpriced else "its roles"
-            raise ProfileError(f"profile {profile.name}: --max-cost needs prices. Add price_in and price_out to {where}.")
+        check_prices(profile, ("captioner", "writer", "detector", "reasoner"))
 
 
 async def _annotate_all(videos: Mapping[str, Media], work: Work, keep: Callable[[VideoAnnotation], None]) -> None:
@@ -279,13 +271,6 @@ class _Call:
                 dollars=dollars(results, self._profile) or 0.0,
             )
         )
-
-
-def with_budget(session: Session, max_cost: float | None) -> Session:
-    """Return a session whose requests are paid from a budget; it shares models and cache."""
-    if max_cost is None:
-        return session
-    return Session(session.profile, roles=metered(session.roles, session.profile, Budget(max_cost)), cache=session.cache or False)
 
 
 def dollars(results: Sequence[VideoAnnotation], profile: Profile) -> float | None:

@@ -20,6 +20,9 @@ if TYPE_CHECKING:
 
 app = typer.Typer(no_args_is_help=True, help="Run benchmarks and report on runs.")
 
+_DATASET = typer.Argument(
+    help="records, world, videoespresso, nextqa, egoschema, mvbench, videomme, nlvr2, raiv or raiv-reasons."
+)
 _DATA = typer.Option(
     None,
     help="The dataset's file of questions, as its authors publish it: JSON, JSON lines, CSV, TSV or Parquet, gzipped or not.",
@@ -34,7 +37,7 @@ def evaluate() -> None:
 
 @app.command()
 def run(
-    dataset: str = typer.Argument(help="records, world, videoespresso, nextqa, egoschema, mvbench, videomme or nlvr2."),
+    dataset: str = _DATASET,
     *,
     split: str = typer.Option("test", help="Split of the dataset."),
     limit: int | None = typer.Option(None, help="Number of questions, from the first. Default: all."),
@@ -111,7 +114,7 @@ def run(
 
 @app.command()
 def export(
-    dataset: str = typer.Argument(help="records, world, videoespresso, nextqa, egoschema, mvbench, videomme or nlvr2."),
+    dataset: str = _DATASET,
     *,
     out: Path = typer.Option(help="Folder of the task: lmms-eval --include_path OUT --tasks espresso_world."),
     split: str = typer.Option("test", help="Split of the dataset."),

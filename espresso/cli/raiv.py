@@ -2,6 +2,7 @@
 
 espresso raiv build --source world --kind im-im --count 3000 --out pairs.jsonl
 espresso raiv build --source imsitu --annotations ANNOTATIONS --media IMAGES --out pairs.jsonl
+espresso raiv write pairs.jsonl --profile api --max-cost 2 --out pairs-g.jsonl
 espresso raiv check pairs.jsonl
 """
 
@@ -16,6 +17,7 @@ import typer
 if TYPE_CHECKING:
     from rich.table import Table
 
+    from agents.raiv_write import WriteProgress, WriteSummary
     from espresso.datasets.raiv import Built, PairCheck
     from espresso.datasets.rows import BadRow
 
@@ -80,6 +82,44 @@ def build(
 
 
 @app.command()
+def write(
+    pairs: Path = typer.Argument(help="File that `espresso raiv build` wrote."),
+    *,
+    out: Path = typer.Option(help="JSONL file for the new pairs. Run the same command again to resume."),
+    profile: str | None = typer.Option(None, help="Profile with a [writer]: a name or a TOML file. Default: ESPRESSO_PROFILE."),
+    annotations: Path | None = typer.Option(None, help="Folder of the annotations of which the pairs were built."),
+    media: Path | None = typer.Option(None, help="Folder of images and clips, as when the pairs were built."),
+    seed: int = typer.Option(0, help="Seed of the choice of what statements say, and of the false pairs."),
+    max_cost: float | None = typer.Option(None, min=0.0, help="The most to spend in this call, in dollars. Default: no limit."),
+    as_json: bool = typer.Option(False, "--json", help="Print one JSON document."),
+) -> None:
+    """Let a chat model write statements in natural language from the annotations (suffix G)."""
+    from agents.raiv_write import write_statements
+    from espresso.cli import show
+    from espresso.datasets.raiv import check
+
+    with show.progress(_details) as on_progress:
+        summary = write_statements(
+            pairs,
+            out,
+            annotations=annotations,
+            media=media,
+            profile=profile,
+            seed=seed,
+            max_cost=max_cost,
+            on_progress=on_progress,
+        )
+    result = check(out)
+    if as_json:
+        show.print_json(json.dumps({"summary": summary.model_dump(), **result.model_dump()}))
+    else:
+        show.console().print(_table_1(str(out), result))
+        for line in (*_not_written(summary), *_facts(result)):
+            show.console().print(line, soft_wrap=True)
+    _exit(result)
+
+
+@app.command()
 def check(
     file: Path = typer.Argument(help="JSONL file of pairs that `espresso raiv build` wrote."),
     as_json: bool = typer.Option(False, "--json", help="Print one JSON document."),
@@ -115,6 +155,7 @@ def _facts(result: PairCheck) -> list[str]:
     shares = ", ".join(f"{split} {share:.1%}" for split, share in result.true_share.items())
     guesses = ", ".join(f"{split} {share:.1%}" for split, share in result.text_accuracy.items())
     return [
+        *([f"statements of a model: {result.written:,} pairs"] if result.written else []),
         f"true statements: {shares}",
         f"best guess from the statement alone: {guesses}",
         f"reasons: {result.reasons:,}; best guess from template and wording alone: {result.reason_text_accuracy:.1%}",
@@ -137,6 +178,26 @@ def _left_out(bad: tuple[BadRow, ...], missing: tuple[str, ...], built: Built) -
     if built.alone:
         lines.append(f"without an object that others can share: {built.alone:,} visuals")
     return lines
+
+
+def _details(progress: WriteProgress) -> str:
+    parts = [f"{progress.faults} cannot be used"] if progress.faults else []
+    return ", ".join([*parts, f"${progress.dollars:.2f}"] if progress.dollars else parts)
+
+
+def _not_written(summary: WriteSummary) -> list[str]:
+    """Return what was left out, and the cost."""
+    counts = {
+        "true pairs without a false one": summary.without_false_pair,
+        "replies requested again": summary.retried,
+        "statements that cannot be used": summary.unusable,
+        "statements written before": summary.repeated,
+        "statements beyond 7:1:2": summary.surplus,
+    }
+    lines = [f"{what}: {count:,}" for what, count in counts.items() if count]
+    lines += [f"cannot be used: {each}" for each in summary.faults]
+    lines += [f"cost: ${summary.dollars:.4g}"] if summary.dollars is not None else []
+    return [*lines, f"all replies: {summary.replies}"]
 
 
 def _exit(result: PairCheck) -> None:

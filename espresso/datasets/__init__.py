@@ -23,10 +23,15 @@ from espresso.datasets.frames import FrameReference, VideoFrame
 from espresso.datasets.rows import BadRow
 from espresso.errors import DataError
 
-DatasetName = Literal["records", "world", "videoespresso", "nextqa", "egoschema", "mvbench", "videomme", "nlvr2"]
+DatasetName = Literal[
+    "records", "world", "videoespresso", "nextqa", "egoschema", "mvbench", "videomme", "nlvr2", "raiv", "raiv-reasons"
+]
 
 NAMES: tuple[DatasetName, ...] = get_args(DatasetName)
-"""Names of the datasets, which are the names of the modules."""
+"""Names of the datasets."""
+
+_MODULES = {"raiv": "raiv.questions", "raiv-reasons": "raiv.reasons"}
+"""Name -> module, where it has another name than the dataset."""
 
 __all__ = [
     "NAMES", "BadRow", "Dataset", "DatasetFiles", "DatasetName", "Example", "FileDataset", "FrameReference",
@@ -44,4 +49,4 @@ def get_dataset(name: str) -> Dataset:
         close = difflib.get_close_matches(name, NAMES, n=1, cutoff=0.4)
         hint = f" Did you mean {close[0]}?" if close else ""
         raise DataError(f"unknown dataset {name!r}; the datasets are {', '.join(NAMES)}.{hint}")
-    return cast(Dataset, import_module(f"espresso.datasets.{name}").DATASET)
+    return cast(Dataset, import_module(f"espresso.datasets.{_MODULES.get(name, name)}").DATASET)

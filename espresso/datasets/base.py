@@ -147,13 +147,16 @@ class FileDataset:
 
     needs_files: bool = True
 
+    folder: Callable[[Path], VideoFolder] = VideoFolder
+    """Opens the folder in which the visuals of the rows are found."""
+
     def load(
         self, split: str, limit: int | None, files: DatasetFiles | None, on_clip: Callable[[int, int], None] | None = None
     ) -> LoadedQuestions:
         """See `Dataset.load`. The file decides what is read; the split only names the run."""
         if files is None:
             raise DataError(f"the dataset {self.name} is read from your files. Give --data FILE and --videos FOLDER.")
-        videos = VideoFolder(files.folder)
+        videos = self.folder(files.folder)
         questions, bad, missing = list[Question](), list[BadRow](), dict[str, None]()
         for _, question in self.read_questions(files.data, bad):
             paths = {visual: videos.find(visual) for visual in question.visuals}
@@ -183,7 +186,7 @@ class FileDataset:
         Raises:
             DataError: the files are missing or unreadable, or contain no row to train on.
         """
-        videos = VideoFolder(files.folder)
+        videos = self.folder(files.folder)
         examples, bad = list[Example](), list[BadRow]()
         for where, question in self.read_questions(files.data, bad):
             try:

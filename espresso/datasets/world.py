@@ -10,9 +10,11 @@ no clip is written: frames are rendered when a batch needs them.
 
 from __future__ import annotations
 
+import io
 import json
 import re
-from collections.abc import Callable, Collection, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cache, lru_cache
 from hashlib import sha256
@@ -28,11 +30,15 @@ from espresso.cache import default_folder
 from espresso.datasets import records
 from espresso.datasets.base import DatasetFiles, Example, LoadedExamples, LoadedQuestions
 from espresso.errors import DataError
+from espresso.files import write_atomic
 from espresso.schema import Answer, Question, Task
 from espresso.world import Split, Story
 
 ALL = 1400
 """Questions of a split without a limit: one hundred per task."""
+
+FRAME_SIZE = 224
+"""Width and height of frames that are written as images, in pixels, as of the clips."""
 
 ROUNDING_S = 0.05
 """Tolerance of times in evidence, which are rounded to tenths of a second."""
@@ -115,19 +121,74 @@ def questions(split: str, limit: int | None, on_clip: Callable[[int, int], None]
         DataError: the clips cannot be written.
     """
     count = limit or ALL
+    with _locked(split) as folder:
+        file = folder / "questions.jsonl"
+        loaded = records.read(file) if file.is_file() else []
+        if len(loaded) < count:
+            loaded = world.make(cast(Split, split), count, folder, on_clip=on_clip)
+    return loaded[:count]
+
+
+def clips(split: Split, indices: Sequence[int], on_clip: Callable[[int, int], None] | None = None) -> dict[int, Path]:
+    """Render the clips of stories that are not in the cache folder yet.
+
+    Args:
+        split: one of `espresso.world.SPLITS`.
+        indices: different indices of stories.
+        on_clip: called with (clips done, all clips) while clips are rendered.
+
+    Returns:
+        Index -> path of the clip.
+
+    Raises:
+        DataError: the clips cannot be written.
+    """
+    with _locked(split) as folder:
+        return world.make_clips(split, indices, folder, on_clip=on_clip)
+
+
+def frames(
+    split: Split, wanted: Sequence[tuple[int, float]], on_frame: Callable[[int, int], None] | None = None
+) -> dict[tuple[int, float], Path]:
+    """Render frames of stories as PNG files, unless they are in the cache folder already.
+
+    Args:
+        split: one of `espresso.world.SPLITS`.
+        wanted: (index of the story, time in seconds) of each frame.
+        on_frame: called with (frames done, all frames) while frames are rendered.
+
+    Returns:
+        (index, time) -> path of the image.
+
+    Raises:
+        DataError: the images cannot be written.
+    """
+    with _locked(split) as folder:
+        pictures = folder.with_name(f"{split}-frames")
+        pictures.mkdir(exist_ok=True)
+        paths = {(index, time): pictures / f"{split}-{index:05d}-{time:.3f}.png" for index, time in wanted}
+        for done, ((index, time), path) in enumerate(paths.items(), 1):
+            if not path.is_file():
+                content = io.BytesIO()
+                Image.fromarray(RenderedFrame(split, index, time).pixels(FRAME_SIZE)).save(content, "PNG")
+                write_atomic(path, content.getvalue())
+            if on_frame:
+                on_frame(done, len(paths))
+    return paths
+
+
+@contextmanager
+def _locked(split: str) -> Iterator[Path]:
+    """Lock the cache folder of a split's clips, and yield it. Raises DataError for its errors."""
     folder = default_folder() / "world" / _version() / split
-    file = folder / "questions.jsonl"
     try:
         folder.parent.mkdir(parents=True, exist_ok=True)
         with FileLock(folder.with_suffix(".lock")):
-            loaded = records.read(file) if file.is_file() else []
-            if len(loaded) < count:
-                loaded = world.make(cast(Split, split), count, folder, on_clip=on_clip)
+            yield folder
     except OSError as error:
         raise DataError(
             f"{folder}: clips cannot be written ({error.strerror}). Set ESPRESSO_CACHE to a writable folder."
         ) from error
-    return loaded[:count]
 
 
 # Ground truth

@@ -9,7 +9,7 @@ colour and verb (`cast`). `recognize` tells pictures of the world from all other
 
 from espresso.world.cast import SPLITS, Split
 from espresso.world.draw import render
-from espresso.world.make import COMMENT, demo_clip, load, make, questions_of
+from espresso.world.make import COMMENT, demo_clip, load, make, make_clips, questions_of
 from espresso.world.plan import story
 from espresso.world.recognize import is_world
 from espresso.world.stage import sprites
@@ -17,5 +17,5 @@ from espresso.world.story import NOTHING, Beat, Motif, Story
 
 __all__ = [
     "COMMENT", "NOTHING", "SPLITS", "Beat", "Motif", "Split", "Story",
-    "demo_clip", "is_world", "load", "make", "questions_of", "render", "sprites", "story",
+    "demo_clip", "is_world", "load", "make", "make_clips", "questions_of", "render", "sprites", "story",
 ]  # fmt: skip

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -65,19 +65,49 @@ def make(
         raise DataError(
             f"cannot make {count} questions at {size} pixels. Use at least one question, and an even size of at least 64."
         )
-    _claim(out, {"split": split, "size": size, "fps": FPS})
-    stories, questions = [], []
+    indices, questions = [], []
     for story, story_questions in _stories(split, count):
-        stories.append(story)
+        indices.append(story.index)
         questions += story_questions
-    jobs = [(story.split, story.index, out / "clips", size) for story in stories if not _exists(out, story)]
-    done = len(stories) - len(jobs)
+    make_clips(split, indices, out, size=size, workers=workers, on_clip=on_clip)
+    write_atomic(out / "questions.jsonl", "".join(question.model_dump_json() + "\n" for question in questions))
+    return load(out)
+
+
+def make_clips(
+    split: Split,
+    indices: Sequence[int],
+    out: Path,
+    *,
+    size: int = 224,
+    workers: int | None = None,
+    on_clip: Callable[[int, int], None] | None = None,
+) -> dict[int, Path]:
+    """Write the clips of stories with their ground truth; existing ones are kept.
+
+    Args:
+        split: the split.
+        indices: different indices of stories.
+        out: the folder, created if missing.
+        size: see `make`.
+        workers: see `make`.
+        on_clip: called with (clips done, total clips) after each clip.
+
+    Returns:
+        Index -> path of the clip.
+
+    Raises:
+        DataError: the folder contains another split or size.
+    """
+    _claim(out, {"split": split, "size": size, "fps": FPS})
+    paths = {index: out / "clips" / f"{_stem(split, index)}.mp4" for index in indices}
+    jobs = [(split, index, out / "clips", size) for index, path in paths.items() if not _exists(path)]
+    done = len(paths) - len(jobs)
     for _ in _run(jobs, workers or os.cpu_count() or 1):
         done += 1
         if on_clip:
-            on_clip(done, len(stories))
-    write_atomic(out / "questions.jsonl", "".join(question.model_dump_json() + "\n" for question in questions))
-    return load(out)
+            on_clip(done, len(paths))
+    return paths
 
 
 def load(folder: Path) -> list[Question]:
@@ -173,24 +203,24 @@ def _stories(split: Split, count: int) -> Iterator[tuple[Story, list[Question]]]
     index, remaining = 0, count
     while remaining > 0:
         story = make_story(split, index)
-        questions = questions_of(story, f"clips/{_stem(story)}.mp4")[:remaining]
+        questions = questions_of(story, f"clips/{_stem(split, index)}.mp4")[:remaining]
         yield story, questions
         index, remaining = index + 1, remaining - len(questions)
 
 
-def _stem(story: Story) -> str:
-    return f"{story.split}-{story.index:05d}"
+def _stem(split: Split, index: int) -> str:
+    return f"{split}-{index:05d}"
 
 
-def _exists(out: Path, story: Story) -> bool:
-    return all((out / "clips" / f"{_stem(story)}{suffix}").is_file() for suffix in (".mp4", ".json"))
+def _exists(clip: Path) -> bool:
+    return clip.is_file() and clip.with_suffix(".json").is_file()
 
 
 def _write_one(job: tuple[Split, int, Path, int]) -> None:
     split, index, folder, size = job
     story = make_story(split, index)
-    write_clip(story, folder / f"{_stem(story)}.mp4", size)
-    write_atomic(folder / f"{_stem(story)}.json", json.dumps(truth_of(story, size)))
+    write_clip(story, folder / f"{_stem(split, index)}.mp4", size)
+    write_atomic(folder / f"{_stem(split, index)}.json", json.dumps(truth_of(story, size)))
 
 
 def _run(jobs: list[tuple[Split, int, Path, int]], workers: int) -> Iterator[None]:

@@ -13,7 +13,7 @@ from agents.judge import CRITERIA
 from espresso.errors import DataError
 from espresso.schema import TABLE_1, Record, Task, letter
 from eval.judge.results import criterion_scores, flat_scores, read_judge_config, read_verdicts
-from eval.metrics import Metrics, TaskAccuracy, clusters, metrics, task_accuracies
+from eval.metrics import Metrics, TaskAccuracy, clusters, metrics, shared_files, task_accuracies
 from eval.run_folder import RunConfig, read_run, read_samples
 from eval.sample import Sample
 from eval.stats import difference
@@ -42,10 +42,10 @@ class PairedDifference(Record):
     """Accuracy of the run minus that of the other one."""
 
     low: float
-    """Lower end of the 95 % interval, clustered by video."""
+    """Lower end of the 95 % interval, robust to questions that share a video."""
 
     high: float
-    """Upper end of the 95 % interval, clustered by video."""
+    """Upper end of the 95 % interval, robust to questions that share a video."""
 
     p: float
     """Two-sided p-value."""
@@ -141,7 +141,7 @@ def compare(folders: Sequence[Path]) -> list[RunColumn]:
 def paired_difference(ours: Sequence[Sample], theirs: Sequence[Sample]) -> PairedDifference:
     """Compare the accuracy of two runs on the same questions, given in the same order."""
     correct = [[sample.scores.correct for sample in samples] for samples in (ours, theirs)]
-    mean, low, high, p = difference(correct[0], correct[1], clusters(ours))
+    mean, low, high, p = difference(correct[0], correct[1], clusters(ours), shared_files(ours))
     return PairedDifference(difference=mean, low=low, high=high, p=p)
 
 

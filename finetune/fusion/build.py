@@ -22,6 +22,7 @@ from transformers import (
 
 from espresso.datasets.raiv import world
 from espresso.datasets.raiv.pairs import mine
+from espresso.datasets.raiv.reasons import reason_question
 from espresso.datasets.raiv.statements import KINDS
 from espresso.errors import DataError
 from espresso.fusion.config import FusionConfig
@@ -158,7 +159,7 @@ def vocabulary() -> list[str]:
     texts = [describe(situation, rng) for situation in situations]
     for kind in KINDS:
         for pair in mine(kind, situations, VOCABULARY_PAIRS, rng):
-            texts += [pair.statement, *(pair.reasons or ())]
+            texts += [pair.statement, *((reason_question(pair).text, *pair.reasons) if pair.reasons else ())]
     split = BertPreTokenizer()
     words = {word for text in texts for word, _ in split.pre_tokenize_str(text.lower())}
     letters = string.ascii_lowercase + string.digits + string.punctuation

@@ -10,6 +10,7 @@ import torch
 from torch.utils.data import Dataset
 
 from espresso.datasets.raiv.pairs import RaivPair, mine
+from espresso.datasets.raiv.reasons import reason_question
 from espresso.datasets.raiv.situations import Situation, VisualReference
 from espresso.datasets.raiv.statements import with_reason
 from espresso.fusion.processor import FusionProcessor
@@ -35,9 +36,12 @@ def statements(pairs: Sequence[RaivPair]) -> list[Row]:
 
 
 def reasons(pairs: Sequence[RaivPair]) -> list[Row]:
-    """Return the rows of the reasoning task: each false statement with each of its reasons."""
+    """Return the rows of the reasoning task: the question of a pair with each of its reasons.
+
+    Pairs without reasons have none.
+    """
     return [
-        Row(with_reason(pair.statement, reason), pair.visuals, number == pair.reason)
+        Row(with_reason(reason_question(pair).text, reason), pair.visuals, number == pair.reason)
         for pair in pairs
         for number, reason in enumerate(pair.reasons or ())
     ]
@@ -113,5 +117,5 @@ class MinedBatches(Dataset[dict[str, torch.Tensor]]):
             # A right and a wrong reason are equally likely.
             wrong = rng.choice([number for number in range(3) if number != pair.reason])
             number = rng.choice([pair.reason, wrong])
-            return Row(with_reason(pair.statement, pair.reasons[number]), pair.visuals, number == pair.reason)
+            return Row(with_reason(reason_question(pair).text, pair.reasons[number]), pair.visuals, number == pair.reason)
         return Row(pair.statement, pair.visuals, pair.label)

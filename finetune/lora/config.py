@@ -49,9 +49,12 @@ class VideoEspresso(Settings):
 
 
 class MultipleChoice(Settings):
-    """A multiple-choice dataset without evidence, for an answer stage with `evidence: none`."""
+    """A multiple-choice dataset without evidence, for an answer stage with `evidence: none`.
 
-    format: Literal["nextqa", "egoschema", "mvbench", "videomme"]
+    Of a file of RAIV pairs, those of the split train are used.
+    """
+
+    format: Literal["nextqa", "egoschema", "mvbench", "videomme", "nlvr2", "raiv", "raiv-reasons"]
     path: Path
     """The file of questions, as its authors publish it."""
     videos: Path

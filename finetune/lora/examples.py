@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from espresso.datasets import DatasetFiles, FileDataset, LoadedExamples, get_dataset
+from espresso.datasets.raiv.questions import PairDataset
 from espresso.datasets.videoespresso import DATASET as VIDEOESPRESSO
 from espresso.datasets.world import DATASET as WORLD
 from finetune.lora.config import DataSource, VideoEspresso, World
@@ -37,6 +38,6 @@ def load(source: DataSource, seed: int = 0, needed: int | None = None, *, eviden
             return VIDEOESPRESSO.examples(files, limit=needed, uniform=source.uniform, evidence=evidence, rate=source.rate)
         case _:
             dataset = get_dataset(source.format)
-            assert isinstance(dataset, FileDataset)
+            assert isinstance(dataset, FileDataset | PairDataset)
             files = DatasetFiles(source.path, source.videos)
             return dataset.examples(files, limit=needed, uniform=source.uniform, evidence=evidence)

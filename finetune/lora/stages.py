@@ -74,7 +74,7 @@ def train_stage(
     base = fetch(config.model)
     base_digest = weights_digest(Path(base))
     start = config.answer.start if stage == "answer" and config.answer.start else first
-    for folder in {first, start} - {None}:
+    for folder in {folder for folder in (first, start) if folder}:
         check_stage(folder, config.model, base_digest)
     # These take seconds to import; check what can fail early first.
     import torch  # noqa: PLC0415

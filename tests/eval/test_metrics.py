@@ -5,7 +5,7 @@ import asyncio
 import pytest
 
 from espresso.schema import Answer, CoreFrame, Evidence, Frame, Question, Span, Step, Task, Truth, Usage
-from eval.metrics import clusters, metrics, task_accuracies
+from eval.metrics import clusters, metrics, shared_files, task_accuracies
 from eval.sample import Sample
 from eval.scorers import score
 
@@ -110,3 +110,34 @@ def test_questions_about_parts_of_a_video_are_one_cluster():
              (("a", "a.mp4"), ("b", "a.mp4#t=0,2"), ("c", "a.mp4#t=2,4"), ("d", "b.mp4"))]  # fmt: skip
     first, second, third, other = clusters([sample(part, answer()) for part in parts])
     assert first == second == third != other
+
+
+def test_statements_that_share_one_of_two_videos_are_no_cluster_but_share_a_file():
+    asked = [question(name).model_copy(update={"visuals": visuals, "group": name}) for name, visuals in
+             (("a", ("1.mp4#t=0,2", "2.png")), ("b", ("3.mp4", "1.mp4#t=4,6")), ("c", ("4.png", "5.png")))]  # fmt: skip
+    samples = [sample(each, answer()) for each in asked]
+    assert len(set(clusters(samples))) == 3
+    first, second, third = shared_files(samples)
+    assert first & second == {"1.mp4"}
+    assert not third & (first | second)
+    assert shared_files([sample(question(), answer())]) == []
+
+
+def test_a_video_in_all_pairs_widens_the_interval():
+    def run(second):
+        asked = [question(f"{n}").model_copy(update={"visuals": (f"{n}.png", second(n))}) for n in range(40)]
+        return metrics([sample(each, answer("yes" if n % 4 else "no")) for n, each in enumerate(asked)])
+
+    alone, shared = run(lambda n: f"{n}.mp4"), run(lambda n: f"{n % 4}.mp4")
+    assert shared.accuracy == alone.accuracy
+    assert shared.accuracy_high - shared.accuracy_low > alone.accuracy_high - alone.accuracy_low
+
+
+def test_accuracy_is_reported_by_categories_too():
+    def asked(name, *categories):
+        return question(name, task="Im-Im (T)").model_copy(update={"categories": categories})
+
+    rows = task_accuracies([sample(asked("a", "role existence"), answer()), sample(asked("b", "action existence"), answer("no")),
+                            sample(asked("c"), answer())])  # fmt: skip
+    assert [(row.task, row.n, row.accuracy) for row in rows] == [
+        ("Im-Im (T)", 3, pytest.approx(2 / 3)), ("action existence", 1, 0), ("role existence", 1, 1)]  # fmt: skip

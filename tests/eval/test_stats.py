@@ -37,6 +37,42 @@ def test_the_interval_covers_the_true_share_in_95_percent_of_samples():
     assert 925 <= covered <= 975
 
 
+def pairs_of_visuals(rng, visuals=60, pairs=120):
+    """Statements about pairs of visuals, which other pairs have too; the difficulty is that of the visuals."""
+    ease = rng.beta(3, 2, visuals)  # 0.6 on average
+    drawn = np.array([rng.choice(visuals, 2, replace=False) for _ in range(pairs)])
+    return (rng.random(pairs) < ease[drawn].mean(axis=1)).tolist(), drawn.tolist()
+
+
+def test_the_interval_covers_the_true_share_where_questions_share_one_of_two_visuals():
+    rng, covered, narrow = np.random.default_rng(0), 0, 0
+    for _ in range(1000):
+        right, files = pairs_of_visuals(rng)
+        low, high = interval(right, range(120), files)
+        covered += low <= 0.6 <= high
+        low, high = interval(right, range(120))
+        narrow += low <= 0.6 <= high
+    assert 930 <= covered <= 985
+    assert narrow < covered
+
+
+def test_shared_units_that_follow_from_the_clusters_change_nothing():
+    rng = np.random.default_rng(0)
+    right, clips = (rng.random(3000) < 0.6).tolist(), np.repeat(np.arange(1000), 3).tolist()
+    assert interval(right, clips, [[clip] for clip in clips]) == pytest.approx(interval(right, clips))
+    other = (rng.random(3000) < 0.5).tolist()
+    assert difference(right, other, clips, [[clip] for clip in clips]) == pytest.approx(difference(right, other, clips))
+
+
+def test_a_visual_of_all_questions_widens_a_difference():
+    rng = np.random.default_rng(0)
+    right, files = pairs_of_visuals(rng, visuals=5)
+    other, _ = pairs_of_visuals(rng)
+    alone, shared = difference(right, other, range(120)), difference(right, other, range(120), files)
+    assert shared[0] == alone[0]
+    assert shared[2] - shared[1] >= alone[2] - alone[1]
+
+
 def test_a_paired_difference_of_independent_questions_is_that_of_the_t_test():
     rng = np.random.default_rng(0)
     ours, theirs = rng.random(400) < 0.8, rng.random(400) < 0.7

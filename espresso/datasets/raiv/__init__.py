@@ -7,7 +7,9 @@ video, or two videos) and a statement that is true or false.
 Data flow: `world`, `imsitu` and `vidsitu` read annotations to `Situation` records (`situations`):
 verb, roles and objects of one visual. `pairs.build` samples claims (`statements`) with a true and a
 false pair each, and yields `RaivPair` records; `check` verifies a written file. `edited` builds
-pairs of InstructPix2Pix images, which have no situations.
+pairs of InstructPix2Pix images, which have no situations. `contrast` chooses what a model writes
+statements about (`agents.raiv_write`). `questions` and `reasons` are the datasets of `espresso eval
+run`, and `media` the visuals as files.
 
 Guarantees, which `check` tests on the whole file:
 - Every statement is true as often as false in each split; in val and test it is used exactly twice.

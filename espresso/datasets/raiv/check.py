@@ -9,6 +9,7 @@ from pathlib import Path
 
 from pydantic import ValidationError
 
+from espresso.datasets.raiv.contrast import fault
 from espresso.datasets.raiv.pairs import SHARES, RaivPair
 from espresso.datasets.raiv.situations import SPLITS, Split, VisualReference
 from espresso.datasets.rows import reason
@@ -36,6 +37,9 @@ class PairCheck(Record):
 
     text_accuracy: dict[Split, float]
     """Split -> accuracy of the best guess from the statement alone."""
+
+    written: int
+    """Pairs whose statement a model wrote."""
 
     reasons: int
     """Pairs with reasons."""
@@ -89,13 +93,14 @@ def check(path: Path) -> PairCheck:
     """
     labels: dict[Split, dict[str, list[int]]] = {split: defaultdict(lambda: [0, 0]) for split in SPLITS}
     splits_of = defaultdict[str, set[Split]](set)
-    visuals, ids, problems = set[VisualReference](), set[str](), dict[str, None]()
+    visuals, ids, problems, written = set[VisualReference](), set[str](), dict[str, None](), 0
     verbs, nouns, right = Counter[str](), Counter[str](), defaultdict[str, Counter[str]](Counter)
     for pair in read_pairs(path):
         if pair.id in ids:
             problems[f"The id {pair.id} is there twice."] = None
         ids.add(pair.id)
         labels[pair.split][pair.statement][pair.label] += 1
+        written += bool(pair.writer)
         for visual in pair.visuals:
             visuals.add(visual)
             splits_of[visual.path].add(pair.split)
@@ -113,6 +118,7 @@ def check(path: Path) -> PairCheck:
         instances={split: _total(labels[split].values()) for split in SPLITS},
         true_share={split: _share(sum(true for _, true in labels[split].values()), labels[split]) for split in SPLITS},
         text_accuracy={split: _share(sum(map(max, labels[split].values())), labels[split]) for split in SPLITS},
+        written=written,
         reasons=sum(counts.total() for counts in right.values()),
         reason_text_accuracy=sum(max(counts.values()) for counts in right.values())
         / max(1, sum(counts.total() for counts in right.values())),
@@ -132,6 +138,10 @@ def _faults(pair: RaivPair) -> Iterator[str]:
         yield f"{pair.id}: it has reasons without the right one, or the other way round."
     elif pair.reasons is not None and (pair.label or len(set(pair.reasons)) < 3 or pair.reason not in (0, 1, 2)):
         yield f"{pair.id}: its reasons are not three different ones for a false statement."
+    if pair.writer and (why := fault(pair.statement, pair.topic)):
+        yield f"{pair.id}: the statement cannot be used; {why}."
+    if bool(pair.changed) != bool(pair.writer and not pair.label):
+        yield f"{pair.id}: what was changed is recorded for false statements of a model, and only for them."
 
 
 def _broken(labels: dict[Split, dict[str, list[int]]], splits_of: dict[str, set[Split]]) -> Iterator[str]:

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Literal
 
-from espresso.datasets.raiv import imsitu, vidsitu, world
+from espresso.datasets.raiv import edited, imsitu, vidsitu, world
 from espresso.datasets.raiv.pairs import RaivPair
-from espresso.datasets.raiv.situations import LoadedSituations, MediaKind
+from espresso.datasets.raiv.situations import SPLITS, LoadedSituations, MediaKind, Situation, Split, VisualReference
 from espresso.datasets.raiv.statements import Kind
 from espresso.datasets.videos import VideoFolder
 from espresso.errors import DataError
@@ -55,6 +55,54 @@ def load_world(kind: Kind, count: int, on_story: Callable[[int, int], None] | No
     return world.read(MEDIA_KINDS[kind], world.stories_for(count), on_story)
 
 
+def load_annotated(
+    pairs: Sequence[RaivPair],
+    annotations: Path | None,
+    media: Path | None = None,
+    on_story: Callable[[int, int], None] | None = None,
+) -> dict[VisualReference, Situation]:
+    """Load the situations of the visuals of built pairs.
+
+    Args:
+        pairs: the pairs, not of edited images.
+        annotations: folder of the annotation files; not needed for the world.
+        media: folder of images and clips, as when the pairs were built.
+        on_story: called with (stories done, all stories) for pairs of the world.
+
+    Raises:
+        DataError: a file is missing or invalid, or does not have a visual.
+    """
+    visuals = dict.fromkeys(visual for pair in pairs for visual in pair.visuals)
+    stories, kinds = dict[Split, int](), set[MediaKind]()
+    for visual in visuals:
+        split, _, index = visual.path.removeprefix("world:").partition("/")
+        if visual.path.startswith("world:") and split in SPLITS and index.isdecimal():
+            stories[split] = max(stories.get(split, 0), int(index) + 1)
+        else:
+            kinds.add(visual.kind)
+    parts = [world.read(("image", "video"), stories, on_story)] if stories else []
+    parts += [load("imsitu", "im-im", annotations, media)] if "image" in kinds else []
+    parts += [load("vidsitu", "vid-vid", annotations, media)] if "video" in kinds else []
+    found = {each.visual: each for each in _joined(parts).situations}
+    if absent := next((visual for visual in visuals if visual not in found), None):
+        raise DataError(f"{absent.path}: not in the annotations. Give --annotations and --media as when the pairs were built.")
+    return {visual: found[visual] for visual in visuals}
+
+
+def load_edits(pairs: Sequence[RaivPair], annotations: Path | None) -> dict[tuple[str, str], edited.Edit]:
+    """Load the edits of pairs of edited images, by the paths before and after.
+
+    Raises:
+        DataError: the folder is missing or invalid, or does not have an image.
+    """
+    if annotations is None:
+        raise DataError("edited images are read from your files. Give --annotations FOLDER.")
+    edits = {(edit.before, edit.after): edit for edit in edited.read(annotations).edits}
+    if absent := next((pair for pair in pairs if (pair.visuals[0].path, pair.visuals[1].path) not in edits), None):
+        raise DataError(f"{absent.visuals[0].path}: not an image of {annotations}. Give the folder that the pairs are of.")
+    return edits
+
+
 def refuse_existing(path: Path) -> None:
     """Raise DataError if a file exists that would be overwritten, or its folder does not."""
     if path.exists():
@@ -63,15 +111,21 @@ def refuse_existing(path: Path) -> None:
         raise DataError(f"{path.parent}: no such folder. Create it, or use another --out.")
 
 
-def write(path: Path, pairs: Iterable[RaivPair]) -> None:
-    """Write pairs to a new file of JSON lines, one at a time.
+def write(path: Path, pairs: Iterable[RaivPair], *, replace: bool = False) -> None:
+    """Write pairs to a file of JSON lines, one at a time.
 
     The file appears when it is complete.
+
+    Args:
+        path: the file.
+        pairs: the pairs.
+        replace: whether an existing file is replaced.
 
     Raises:
         DataError: the file exists, its folder does not, or it cannot be written.
     """
-    refuse_existing(path)
+    if not replace:
+        refuse_existing(path)
     partial = path.with_name(f".{path.name}.partial")
     try:
         with partial.open("w", encoding="utf-8") as file:

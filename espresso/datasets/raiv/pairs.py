@@ -22,6 +22,7 @@ from espresso.datasets.raiv.situations import SPLITS, Situation, Split, VisualRe
 from espresso.datasets.raiv.statements import (
     FALSE_WAYS,
     RELATIONS,
+    TESTS,
     TRUE_WAYS,
     WORDINGS,
     Claim,
@@ -69,7 +70,14 @@ class RaivPair(Record):
     """Whether the statement is true."""
 
     template: str
-    """Topic and relation of the statement: "object-both"; "edit" for edited images."""
+    """Topic and relation of the statement: "object-both"; "edit" for edited images, "written" for a
+    statement of a model about other visuals."""
+
+    writer: str = ""
+    """Name of the model that wrote the statement; "" if a template made it."""
+
+    changed: str = ""
+    """Of a false statement of a model: what it says of a visual, and what is annotated instead."""
 
     verb: str = ""
     """The action that the statement is about; "" for objects and edits."""
@@ -81,7 +89,10 @@ class RaivPair(Record):
     """The object that the statement is about, or what fills the role; else ""."""
 
     topic: str = ""
-    """The topic as written in the statement and in the reasons."""
+    """The topic as written in the statement and in the reasons.
+
+    In the statement of a model: the words for what only the pair of which it is true shows.
+    """
 
     reasons: tuple[str, str, str] | None = None
     """Three reasons for a false statement, one of them right; None if there are no three."""
@@ -90,11 +101,26 @@ class RaivPair(Record):
     """Index of the right reason."""
 
     @property
+    def dataset(self) -> str:
+        """Name of the paper's dataset that such a pair belongs to (Table 1): "Im-Vid (T)"."""
+        name = "IP2P" if self.template == "edit" else "-".join(part.capitalize() for part in self.kind.split("-"))
+        return f"{name} ({'G' if self.writer else 'T'})"
+
+    @property
+    def family(self) -> str:
+        """Topic and test of the statement, such as "object existence".
+
+        "" for statements about edits and those of a model.
+        """
+        topic, _, relation = self.template.partition("-")
+        return f"{topic} {TESTS[relation]}" if relation in TESTS else ""
+
+    @property
     def claim(self) -> Claim:
         """What the statement says.
 
         Raises:
-            ValueError: it is about an edit.
+            ValueError: it is about an edit, or a model wrote it.
         """
         topic, _, relation = self.template.partition("-")
         if topic not in RELATIONS:
@@ -162,10 +188,7 @@ def build(
     samplers, draws = dict[Split, _Sampler](), dict[Split, list[_Draw]]()
     for split in SPLITS:
         here = [each for each in kept if each.split == split]
-        visuals = {each: _Side([one for one in here if one.visual.kind == each], shares) for each in ("image", "video")}
-        sides = visuals["video" if kind == "vid-vid" else "image"], visuals["image" if kind == "im-im" else "video"]
-        rng = random.Random(f"{seed} {kind} {split}")
-        samplers[split] = _Sampler(kind, sides, abstracts or {}, rng, once=split != "train")
+        samplers[split] = _sampler(kind, here, split, seed, abstracts or {}, shares)
         draws[split] = samplers[split].draw(2 * round(count * SHARES[split] / 20))
     sizes = seven_one_two(count, {split: len(drawn) for split, drawn in draws.items()})
     if not sum(sizes.values()):
@@ -193,10 +216,41 @@ def mine(kind: Kind, situations: Sequence[Situation], count: int, rng: random.Ra
         rng: source of randomness.
         share: whether the two visuals of a pair share an object ("conditioned" in Table 6).
     """
-    visuals = {each: _Side([one for one in situations if one.visual.kind == each], ()) for each in ("image", "video")}
-    sides = visuals["video" if kind == "vid-vid" else "image"], visuals["image" if kind == "im-im" else "video"]
-    sampler = _Sampler(kind, sides, {}, rng, once=False, share=share)
+    sampler = _Sampler(kind, _sides(kind, situations, ()), {}, rng, once=False, share=share)
     return list(sampler.pairs("train", sampler.draw(count)))
+
+
+def build_split(kind: Kind, situations: Iterable[Situation], split: Split, count: int, seed: int) -> Iterator[RaivPair]:
+    """Yield the pairs of one split that `build` with `common=1` makes.
+
+    Args:
+        kind: what the visuals are.
+        situations: situations of the split.
+        split: the split.
+        count: number of pairs in all splits together.
+        seed: see `build`.
+    """
+    sampler = _sampler(kind, [each for each in situations if each.objects], split, seed, {}, {})
+    yield from sampler.pairs(split, sampler.draw(2 * round(count * SHARES[split] / 20)))
+
+
+def _sampler(
+    kind: Kind,
+    situations: Sequence[Situation],
+    split: Split,
+    seed: int,
+    abstracts: Mapping[str, str],
+    common: Container[str],
+) -> _Sampler:
+    """Return the sampler of a split."""
+    rng = random.Random(f"{seed} {kind} {split}")
+    return _Sampler(kind, _sides(kind, situations, common), abstracts, rng, once=split != "train")
+
+
+def _sides(kind: Kind, situations: Sequence[Situation], common: Container[str]) -> tuple[_Side, _Side]:
+    """Return the situations that may come first, and second; `common` as in `_Side`."""
+    visuals = {each: _Side([one for one in situations if one.visual.kind == each], common) for each in ("image", "video")}
+    return visuals["video" if kind == "vid-vid" else "image"], visuals["image" if kind == "im-im" else "video"]
 
 
 def seven_one_two(count: int, available: Mapping[Split, int]) -> dict[Split, int]:

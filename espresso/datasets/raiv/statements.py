@@ -50,6 +50,13 @@ RELATIONS: dict[Topic, tuple[Relation, ...]] = {
 }
 
 
+TESTS: dict[Relation, str] = {
+    "both": "existence", "any": "existence", "neither": "existence", "same": "similarity", "different": "difference",
+    "first": "difference", "second": "difference", "one": "difference",
+}  # fmt: skip
+"""What a relation tests (section 3.1)."""
+
+
 @dataclass(frozen=True, slots=True)
 class Claim:
     """What a statement says about two visuals."""
@@ -132,6 +139,12 @@ _NAMES: dict[Kind, _Names] = {
                      "neither the image nor the video", "exactly one of the two visuals"),
 }  # fmt: skip
 
+
+def names(kind: Kind) -> tuple[str, str]:
+    """Return what the two visuals are called: "the image" and "the video"."""
+    return _NAMES[kind].first, _NAMES[kind].second
+
+
 _TEXTS: dict[Way | Relation, tuple[str, str]] = {
     "both": ("{n.both} show {x}", "{x} can be seen in {n.both}"),
     "any": ("{n.any} shows {x}", "{x} can be seen in {n.any}"),
@@ -182,9 +195,9 @@ def reasons(
     return (first, second, third), ways.index(found)
 
 
-def with_reason(statement: str, reason: str) -> str:
-    """Return the text that a classifier scores for a reason: the statement followed by it."""
-    return f"{statement} {reason}"
+def with_reason(question: str, reason: str) -> str:
+    """Return the text that a classifier scores for a reason: the question followed by it."""
+    return f"{question} {reason}"
 
 
 def phrase(claim: Claim, abstracts: Mapping[str, str] | None = None) -> str:

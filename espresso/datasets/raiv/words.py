@@ -1,7 +1,8 @@
 """English for template statements: participles, articles, and the head noun of a phrase.
 
 The rules are simple on purpose. They cover the verbs of VidSitu and the nouns of ImSitu; a rare
-wrong form reads badly, but changes no label.
+wrong form reads badly, but changes no label. The library inflect has other gaps: it writes
+"openning" and "visitting", and puts an article before plurals and uncounted nouns.
 """
 
 from __future__ import annotations
@@ -89,6 +90,7 @@ def with_article(noun: str) -> str:
     if plural or last in _UNCOUNTED:
         return noun
     sounds_open = noun[:1].lower() in _VOWELS and not re.match(r"(?:uni(?!nt)|use|ute|eu|one\b)", noun.lower())
+    sounds_open = sounds_open or re.match(r"(?:hour|honest|honou?r|heir)", noun.lower()) is not None
     return f"{'an' if sounds_open else 'a'} {noun}"
 
 

@@ -65,3 +65,29 @@ def test_assumptions_about_a_dataset_are_printed(espresso, profile, tmp_path):
     assert done.exit_code == 0, done.output
     assert "note: core frames are not known for 1 questions; the first: 7/50.jpg: the number lies past the end" in done.stdout
     assert len(json.loads(espresso(*command, "--json").stdout)["notes"]) == 2
+
+
+def test_raiv_runs_without_files_and_reports_by_kind_family_and_statement(espresso, profile):
+    command = ("eval", "run", "raiv", "--split", "val", "--limit", 6, "--strategy", "uniform", "--profile", profile)
+    done = espresso(*command)
+    assert done.exit_code == 0, done.output
+    for word in ("Im-Im (T)", "Im-Vid (T)", "Vid-Vid (T)", "groups answered correctly"):
+        assert word in done.stdout
+    told = json.loads(espresso(*command, "--json").stdout)
+    assert (told["metrics"]["n"], told["metrics"]["groups"], told["metrics"]["errors"]) == (6, 3, 0)
+    assert {row["task"]: row["n"] for row in told["tasks"][:3]} == {"Im-Im (T)": 2, "Im-Vid (T)": 2, "Vid-Vid (T)": 2}
+    assert sum(row["n"] for row in told["tasks"][3:]) == 6  # families
+    report = espresso("eval", "report", told["folder"])
+    assert "Im-Vid (T) (2)" in report.stdout
+    assert "consistency (3 groups)" in report.stdout
+
+
+def test_a_file_of_pairs_and_the_reasons_run_too(espresso, profile, tmp_path):
+    pairs = tmp_path / "pairs.jsonl"
+    assert espresso("raiv", "build", "--count", 60, "--out", pairs).exit_code == 0
+    for name in ("raiv", "raiv-reasons"):
+        done = espresso("eval", "run", name, "--data", pairs, "--strategy", "blind", "--profile", profile, "--json")
+        assert done.exit_code == 0, done.output
+        told = json.loads(done.stdout)
+        assert told["tasks"][0]["task"] == "Im-Im (T)"
+        assert name != "raiv" or told["metrics"]["n"] == 12

@@ -1,8 +1,21 @@
 """`espresso raiv`, run as a user runs it."""
 
 import json
+import re
 
 import pytest
+
+from tests.http_server import completion, http_server
+
+HEAD = 'about = "test"\ndownload = "none"\nprompts = "general"\nsampling = "uniform-6"\nframe_size = 64\ncore_frames = 4\n'
+ROLE = """
+[{role}]
+backend = "openai"
+model = "{role}"
+base_url = "{url}"
+context_length = 32000
+picture_tokens = 100
+"""
 
 
 @pytest.fixture
@@ -68,3 +81,32 @@ def test_edited_images_need_their_folder(espresso, tmp_path):
     refused = espresso("raiv", "build", "--source", "ip2p", "--out", tmp_path / "pairs.jsonl")
     assert refused.exit_code == 2
     assert "Give --annotations FOLDER" in refused.stderr
+
+
+def test_a_model_writes_statements(built, espresso, tmp_path):
+    def answers(request):
+        text = request["messages"][-1]["content"]
+        words = re.search('annotated there as "(.*)", in', text)[1]
+        annotation = re.search("Annotation of the image: (.*)", text)[1]
+        return 200, completion(json.dumps({"statement": f"It shows {words}, with {annotation[:150]}."}))
+
+    with http_server(answers=answers) as server:
+        profile = tmp_path / "served.toml"
+        roles = ("captioner", "selector", "reasoner", "writer")
+        profile.write_text(HEAD + "".join(ROLE.format(role=role, url=server.url) for role in roles))
+        command = ("raiv", "write", built[0], "--profile", profile, "--out", tmp_path / "g.jsonl")
+        done = espresso(*command)
+        assert done.exit_code == 0, done.output
+        assert "statements of a model: " in done.stdout
+        assert "true statements: train 50.0%, val 50.0%, test 50.0%" in done.stdout
+        told = json.loads(espresso(*command, "--json").stdout)
+    assert told["written"] == 2 * told["summary"]["statements"] > 60
+
+
+def test_a_statement_of_a_model_that_was_edited_is_found(built, espresso, tmp_path):
+    rows = [json.loads(line) for line in built[0].read_text().splitlines()]
+    rows[0] |= {"writer": "vicuna", "topic": "dog", "statement": "There is no dog."}
+    (tmp_path / "edited.jsonl").write_text("".join(f"{json.dumps(row)}\n" for row in rows))
+    checked = espresso("raiv", "check", tmp_path / "edited.jsonl")
+    assert checked.exit_code == 1
+    assert "the statement cannot be used; it contains 'no'" in checked.stderr

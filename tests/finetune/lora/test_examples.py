@@ -3,6 +3,7 @@ import shutil
 
 import numpy as np
 import pytest
+from PIL import Image
 from pydantic import TypeAdapter
 
 from espresso import media
@@ -69,6 +70,29 @@ def test_a_multiple_choice_dataset_trains_an_answer_stage_on_evenly_spaced_frame
     assert (example.id, example.answer, len(example.frames)) == ("clip-6", "c", 4)
     with pytest.raises(DataError, match="no evidence"):
         load(settings)
+
+
+def test_statements_about_pairs_train_an_answer_stage(folder):
+    for side in (0, 1):
+        Image.new("RGB", (8, 8)).save(folder / f"dev-1-0-img{side}.png")
+    (folder / "dev.json").write_text(json.dumps({"identifier": "dev-1-0-0", "sentence": "Two dogs.", "label": "True"}))
+    (example,) = load(source(format="nlvr2", path=folder / "dev.json", videos=folder, uniform=2), evidence=False).examples
+    assert (example.answer, example.options, len(example.frames)) == ("True", ("True", "False"), 2)
+
+    visuals = [{"path": f"dev-1-0-img{side}.png", "kind": "image"} for side in (0, 1)]
+    pair = {"kind": "im-im", "visuals": visuals, "statement": "Both show a dog.", "label": False, "template": "object-both"}
+    reasons = {"reasons": ["One.", "Two.", "Three."], "reason": 1}
+    rows = [
+        pair | {"id": "a", "split": "train"},
+        pair | reasons | {"id": "b", "split": "train"},
+        pair | {"id": "c", "split": "test"},
+    ]
+    (folder / "pairs.jsonl").write_text("\n".join(map(json.dumps, rows)))
+    settings = {"path": folder / "pairs.jsonl", "videos": folder, "uniform": 2}
+    loaded = load(source(format="raiv", **settings), evidence=False)
+    assert [(each.id, each.answer) for each in loaded.examples] == [("a", "False"), ("b", "False")]
+    loaded = load(source(format="raiv-reasons", **settings), evidence=False)
+    assert [(each.id, each.answer) for each in loaded.examples] == [("b", "Two.")]
 
 
 def test_the_world(folder):
