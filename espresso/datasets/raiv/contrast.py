@@ -170,9 +170,10 @@ class _Index:
                     self.by_object[noun].append(situation)
 
     def sharing(self, kept: Situation, rng: random.Random) -> list[Situation]:
-        """Return some situations that share an object with one, in random order."""
-        found = {id(each): each for noun in kept.objects for each in self.by_object.get(noun, ())}
-        return rng.sample(list(found.values()), min(SCANNED, len(found)))
+        """Return random situations that share an object with one: up to `SCANNED` per object."""
+        lists = [self.by_object[noun] for noun in kept.objects if noun in self.by_object]
+        drawn = (each for some in lists for each in rng.sample(some, min(SCANNED, len(some))))
+        return list({each.id: each for each in drawn}.values())
 
 
 def _brief(
@@ -231,6 +232,8 @@ def edit_briefs(pairs: Sequence[RaivPair], edits: Mapping[tuple[str, str], Edit]
         edits: (path before, path after) -> edit, for all pairs.
         seed: seed of the choices.
     """
+    said = {paths: _words(f"{edit.caption} {edit.edit} {edit.edited_caption}") for paths, edit in edits.items()}
+    before = {paths: _words(edit.caption) for paths, edit in edits.items()}
     by_split = defaultdict[str, list[RaivPair]](list)
     for pair in pairs:
         if pair.label:
@@ -241,10 +244,10 @@ def edit_briefs(pairs: Sequence[RaivPair], edits: Mapping[tuple[str, str], Edit]
             edit = edits[_paths(pair)]
             others = rng.sample(members, min(SCANNED, len(members)))
             for word in _added(edit):
-                without = [other for other in others if word not in _words(_texts(edits[_paths(other)]))]
+                without = [other for other in others if word not in said[_paths(other)]]
                 if without:
-                    common = _words(edit.caption)
-                    other = max(without, key=lambda each: len(common & _words(edits[_paths(each)].caption)))
+                    common = before[_paths(pair)]
+                    other = max(without, key=lambda each: len(common & before[_paths(each)]))
                     changed = f"the second image: {word!r}; edit: {edits[_paths(other)].edit}"
                     yield Brief(
                         pair, other.visuals, edit.caption, edit.edited_caption, word, "the second image", changed, edit=edit.edit
@@ -257,10 +260,6 @@ def _added(edit: Edit) -> list[str]:
     before = _words(edit.caption)
     after = re.findall(r"[a-z]{3,}", edit.edited_caption.lower())
     return [word for word in dict.fromkeys(after) if word not in before and word not in _FILLERS | NEGATIONS]
-
-
-def _texts(edit: Edit) -> str:
-    return f"{edit.caption} {edit.edit} {edit.edited_caption}"
 
 
 def _words(text: str) -> set[str]:
