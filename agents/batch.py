@@ -16,8 +16,8 @@ import logging
 import os
 import threading
 from collections import deque
-from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable, Iterator
-from contextlib import aclosing
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Hashable, Iterable, Iterator
+from contextlib import aclosing, asynccontextmanager
 from pathlib import Path
 from typing import TypeVar
 
@@ -72,6 +72,41 @@ async def bounded(
         await asyncio.gather(*tasks, return_exceptions=True)
 
 
+class SharedCaptions:
+    """Of concurrent questions about the same visuals, the first captions them for all.
+
+    The others wait for its captions only, and find them in the cache.
+    """
+
+    def __init__(self) -> None:
+        self._captioning: dict[Hashable, asyncio.Event] = {}
+
+    @asynccontextmanager
+    async def turn(self, visuals: Hashable) -> AsyncIterator[Callable[[NodeStarted], None]]:
+        """Wait for the captions of the same visuals, if another question makes them.
+
+        Args:
+            visuals: what the questions have in common, such as the paths or digests of the visuals.
+
+        Yields:
+            A function to call when a node of the answer graph starts (`on_progress`).
+        """
+        done = asyncio.Event()
+
+        def on_progress(node: NodeStarted) -> None:
+            if node.role in ("selector", "reasoner"):
+                done.set()
+
+        if (earlier := self._captioning.setdefault(visuals, done)) is not done:
+            await earlier.wait()
+        try:
+            yield on_progress
+        finally:
+            done.set()
+            if self._captioning.get(visuals) is done:
+                del self._captioning[visuals]
+
+
 async def aask_many(
     questions: Iterable[Question],
     *,
@@ -104,27 +139,20 @@ async def aask_many(
         at_once: how many questions are in progress at once.
     """
     used = session or shared_session(profile)
-    captioned: dict[tuple[str, ...], asyncio.Event] = {}
+    captions = SharedCaptions()
 
     async def ask(question: Question) -> Answer | EspressoError:
-        done = asyncio.Event()
-
-        def on_progress(node: NodeStarted) -> None:
-            if node.role in ("selector", "reasoner"):
-                done.set()
-
         try:
-            if (earlier := captioned.setdefault(question.visuals, done)) is not done:
-                await earlier.wait()
-            return await answer(
-                question,
-                used,
-                strategy=strategy,
-                frames=frames,
-                allow_urls=allow_urls,
-                allow_out_of_domain=allow_out_of_domain,
-                on_progress=on_progress,
-            )
+            async with captions.turn(question.visuals) as on_progress:
+                return await answer(
+                    question,
+                    used,
+                    strategy=strategy,
+                    frames=frames,
+                    allow_urls=allow_urls,
+                    allow_out_of_domain=allow_out_of_domain,
+                    on_progress=on_progress,
+                )
         except EspressoError as error:
             return error
         except Exception as error:
@@ -132,8 +160,6 @@ async def aask_many(
             unexpected = EspressoError(f"{type(error).__name__}: {error}")
             unexpected.__cause__ = error
             return unexpected
-        finally:
-            done.set()
 
     async with aclosing(bounded(questions, ask, at_once)) as answers:
         async for each in answers:

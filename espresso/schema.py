@@ -459,6 +459,12 @@ class Answer(Record):
 
     usage: Usage = Usage()
 
+    def _repr_html_(self) -> str:
+        """Return the report as a notebook shows it, see `espresso.report.notebook`."""
+        from espresso import report  # noqa: PLC0415 - it imports this module
+
+        return report.notebook(self)
+
 
 def letter(index: int) -> str:
     """Return the letter of option `index` (0 is A)."""

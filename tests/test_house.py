@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[1]
-FLOORS = {"espresso": 0, "prompts": 1, "agents": 2, "eval": 3, "finetune": 4, "espresso.cli": 5}
+FLOORS = {"espresso": 0, "prompts": 1, "agents": 2, "eval": 3, "finetune": 4, "serving": 5, "espresso.cli": 6}
 DOORS = {"espresso/__init__.py"}
 
 
@@ -35,7 +35,11 @@ def typing_only(tree):
             yield from (name for child in node.body for name in ([child.module] if isinstance(child, ast.ImportFrom) else []))
 
 
-FILES = [p for package in ("espresso", "prompts", "agents", "finetune", "eval") for p in sorted((ROOT / package).rglob("*.py"))]
+FILES = [
+    p
+    for package in ("espresso", "prompts", "agents", "finetune", "eval", "serving")
+    for p in sorted((ROOT / package).rglob("*.py"))
+]
 
 
 @pytest.mark.parametrize("path", FILES, ids=lambda p: str(p.relative_to(ROOT)))
@@ -110,7 +114,8 @@ def test_public_functions_name_their_parameters():
 
 
 @pytest.mark.parametrize(
-    "package", ["espresso", "espresso.media", "espresso.models", "espresso.world", "agents", "prompts", "finetune", "eval"]
+    "package",
+    ["espresso", "espresso.media", "espresso.models", "espresso.world", "agents", "prompts", "finetune", "eval", "serving"],
 )
 def test_every_package_says_what_it_is_for(package):
     tree = ast.parse((ROOT / package.replace(".", "/") / "__init__.py").read_text())

@@ -8,12 +8,14 @@ sampled = media.sample(clip, media.adaptive(16), size=224)
 
 from espresso.media.clip import Media, open
 from espresso.media.encode import data_url, thumbnail_url, write_video
+from espresso.media.limits import Limits
 from espresso.media.plan import Plan, adaptive, evenly_spaced, fps, parse_plan, uniform
 from espresso.media.process import in_background
 from espresso.media.sample import SampledFrames, sample
 from espresso.media.segment import segment_source, split_segment
 
 __all__ = [
+    "Limits",
     "Media",
     "Plan",
     "SampledFrames",

@@ -25,6 +25,7 @@ from PIL import Image, UnidentifiedImageError
 from espresso.errors import MediaError
 from espresso.media.fetch import fetch, is_url, local_path, public
 from espresso.media.kinds import Kind, identify
+from espresso.media.limits import Limits
 from espresso.media.pictures import PictureFile, Pixels, rgb
 from espresso.media.process import decoder
 from espresso.media.segment import Segment, parse_segment, split_segment
@@ -186,13 +187,15 @@ class _VideoFile:
     Args:
         path: the file.
         complete: whether the file is as long as its header says.
+        limits: limits of the file, or None.
     """
 
     note: str | None
 
-    def __init__(self, path: Path, complete: bool) -> None:
-        self._path = path.absolute()
-        self._set_index(decoder.ask("index", self._path, None)[0])
+    def __init__(self, path: Path, complete: bool, limits: Limits | None) -> None:
+        self._path, self._limits = path.absolute(), limits
+        self._limit_s = limits.decode_s if limits else None
+        self._set_index(decoder.ask("index", self._path, None, limits and limits.max_pixels, limit_s=self._limit_s)[0])
         if not complete and not self.note:
             self.note = "truncated: the file is shorter than its header says"
 
@@ -201,6 +204,8 @@ class _VideoFile:
         self.width, self.height = index["width"], index["height"]
         self.times = (np.array(index["timestamps"], dtype=np.int64) - index["start"]) * float(index["time_base"])
         self.end, self.comment, self.note = index["end"], index["comment"], index["note"]
+        if self._limits:
+            self._limits.check_frames(self.width, self.height, len(self.times), self.end)
 
     def digest(self) -> str:
         with self._path.open("rb") as file:
@@ -217,18 +222,51 @@ class _VideoFile:
         1.1 times the CPU time of decord. For all frames, decord takes 0.5 to 1 times that of PyAV,
         plus half a second to start.
         """
-        if len(positions) >= max(64, len(self.times) / 2) and self._index["decord"]:
+        if len(positions) >= max(64, len(self.times) / 2) and self._index["decord"] and not self._limits:
             try:
                 return decoder.ask("read_with_decord", self._path, self._index, positions, size)[1]
             except MediaError:
                 pass  # PyAV supports more files and has better error messages
-        note, frames = decoder.ask("read", self._path, self._index, positions, size)
+        note, frames = decoder.ask("read", self._path, self._index, positions, size, limit_s=self._limit_s)
         if note and note not in (self.note or ""):
             self.note = f"{self.note}; {note}" if self.note else note
         if len(frames) < len(positions):
-            self._set_index(decoder.ask("scan", self._path, self._index)[0])
+            self._set_index(decoder.ask("scan", self._path, self._index, limit_s=self._limit_s)[0])
             raise FrameCountChangedError
         return frames
+
+
+class _LimitedPicture:
+    """An image or animation, read through the decoder process.
+
+    Args:
+        path: the file.
+        index: what the decoder process found in it.
+        limits: limits of the file.
+    """
+
+    def __init__(self, path: Path, index: dict[str, Any], limits: Limits) -> None:
+        self._path, self._index, self._limits = path.absolute(), index, limits
+        self.width, self.height, self.times = index["width"], index["height"], index["times"]
+        self.end, self.comment, self.note = index["end"], index["comment"], index["note"]
+        limits.check_frames(self.width, self.height, len(self.times), self.end)
+
+    @classmethod
+    def open(cls, path: Path, limits: Limits) -> _LimitedPicture | None:
+        """Open a file; return None if it is neither an image nor an animation."""
+        index, _ = decoder.ask("picture", path.absolute(), _picture_limits(limits), limit_s=limits.decode_s)
+        return cls(path, index, limits) if index else None
+
+    def digest(self) -> str:
+        return str(self._index["digest"])
+
+    def read(self, positions: list[int], size: tuple[int, int] | None) -> dict[int, np.ndarray]:
+        limits = self._limits
+        return decoder.ask("read_picture", self._path, _picture_limits(limits), positions, size, limit_s=limits.decode_s)[1]
+
+
+def _picture_limits(limits: Limits) -> dict[str, Any]:
+    return {"max_pixels": limits.max_pixels, "max_frames": limits.max_frames}
 
 
 class _Part:
@@ -281,7 +319,14 @@ class _Part:
         return {position - first: frame for position, frame in frames.items()}
 
 
-def open(source: str | Path | bytes | np.ndarray | Image.Image, *, fps: float | None = None, allow_urls: bool = False) -> Media:
+def open(
+    source: str | Path | bytes | np.ndarray | Image.Image,
+    *,
+    fps: float | None = None,
+    allow_urls: bool = False,
+    limits: Limits | None = None,
+    name: str | None = None,
+) -> Media:
     """Open an image or a video.
 
     Args:
@@ -292,28 +337,31 @@ def open(source: str | Path | bytes | np.ndarray | Image.Image, *, fps: float | 
             ends like that is opened completely.
         fps: frames per second of an array of several frames.
         allow_urls: download URLs.
+        limits: limits of a path or of the content of a file; None has no limits.
+        name: what messages and records call a path or the content of a file; None is the path, or
+            the number of bytes.
 
     Raises:
-        MediaError: the file does not exist or is not an image or video, or the segment is invalid,
-            empty, outside the video or of an image.
+        MediaError: the file does not exist, is not an image or video, or exceeds the limits; or the
+            segment is invalid, empty, outside the video or of an image.
     """
     if isinstance(source, Image.Image):
         return Media(f"{source.mode} image {source.width}x{source.height}", Pixels(rgb(source)[None], 0))
     if isinstance(source, np.ndarray):
         return _open_array(source, fps)
     if isinstance(source, bytes):
-        return _open_bytes(source)
+        return _open_bytes(source, limits, name)
     if is_url(str(source)):
         return _open_url(str(source), allow_urls)
-    return _open_path(str(source))
+    return _open_path(str(source), limits, name)
 
 
-def _open_path(source: str) -> Media:
+def _open_path(source: str, limits: Limits | None = None, name: str | None = None) -> Media:
     file, segment = split_segment(source)
     if os.path.exists(source) or not os.path.exists(file):
         file, segment = source, ""
     _check(Path(file))
-    return _open_file(file, Path(file), segment)
+    return _open_file(name or file, Path(file), segment, limits)
 
 
 def _open_url(url: str, allow_urls: bool) -> Media:
@@ -344,40 +392,45 @@ def _check(path: Path) -> None:
         raise MediaError(f"{name!r}: cannot open ({getattr(error, 'strerror', None) or error}). Check the path.") from None
 
 
-def _open_file(name: str, path: Path, segment: str = "") -> Media:
+def _open_file(name: str, path: Path, segment: str = "", limits: Limits | None = None) -> Media:
     """Open a file, or a part of it; `name` is that of the file in messages."""
     name += segment
     try:
         part = parse_segment(segment) if segment else None
+        if limits:
+            limits.check_bytes(path.stat().st_size)
         with path.open("rb") as file:
             kind = identify(file)
-        picture = _picture(kind, path.absolute())
-        frames = picture or _VideoFile(path, kind is None or kind.complete)
+        picture = _picture(kind, path.absolute(), limits)
+        frames = picture or _VideoFile(path, kind is None or kind.complete, limits)
         return Media(name, _Part(frames, part) if part else frames)
     except MediaError as error:
         raise MediaError(f"{name}: {error}") from None
 
 
-def _open_bytes(data: bytes) -> Media:
-    name = f"{len(data)} bytes"
+def _open_bytes(data: bytes, limits: Limits | None, name: str | None) -> Media:
+    name = name or f"{len(data)} bytes"
     if not data:
         raise MediaError(f"{name}: nothing to open. Give the content of an image or video file.")
     try:
-        if picture := _picture(identify(io.BytesIO(data)), data):
+        if limits:
+            limits.check_bytes(len(data))
+        elif picture := _picture(identify(io.BytesIO(data)), data, None):
             return Media(name, picture)
     except MediaError as error:
         raise MediaError(f"{name}: {error}") from None
     with tempfile.NamedTemporaryFile(prefix="espresso-", delete=False) as file:
         file.write(data)
-    return _open_temporary(name, Path(file.name))
+    return _open_temporary(name, Path(file.name), limits=limits)
 
 
-def _picture(kind: Kind | None, source: Path | bytes) -> PictureFile | None:
+def _picture(kind: Kind | None, source: Path | bytes, limits: Limits | None) -> PictureFile | _LimitedPicture | None:
     """Open an image or animation; return None if the file can only be a video.
 
     Args:
         kind: what the first bytes tell about the file.
-        source: its path or content.
+        source: its path or content; a path if there are limits.
+        limits: limits of the file, or None.
 
     Raises:
         MediaError: the file is something else, or a damaged image.
@@ -388,18 +441,20 @@ def _picture(kind: Kind | None, source: Path | bytes) -> PictureFile | None:
         return None
     if kind and not kind.complete:
         raise MediaError("the image is damaged (the file is shorter than its header says). Get a new copy.")
+    picture: PictureFile | _LimitedPicture | None
     try:
-        return PictureFile(source)
+        picture = _LimitedPicture.open(source, limits) if limits and isinstance(source, Path) else PictureFile(source)
     except UnidentifiedImageError:
-        if kind:
-            raise MediaError(f"it is {kind.name}, but damaged or of a kind that is not supported. {kind.cure}") from None
-        return None
+        picture = None
+    if picture is None and kind:
+        raise MediaError(f"it is {kind.name}, but damaged or of a kind that is not supported. {kind.cure}")
+    return picture
 
 
-def _open_temporary(name: str, path: Path, segment: str = "") -> Media:
+def _open_temporary(name: str, path: Path, segment: str = "", limits: Limits | None = None) -> Media:
     """Open a temporary file, or a part of it; the file is deleted with the Media."""
     try:
-        media = _open_file(name, path, segment)
+        media = _open_file(name, path, segment, limits)
     except BaseException:
         path.unlink()
         raise

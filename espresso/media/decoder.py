@@ -2,7 +2,8 @@
 
 FFmpeg reads untrusted files. It runs in a process of its own, so a file that makes it hang or
 crash does not take the caller down. The program imports neither espresso nor NumPy and starts in
-about 0.1 s (importing NumPy alone takes longer).
+about 0.1 s (importing NumPy alone takes longer); only pictures, which files opened with limits are
+read as here too, need them.
 
 Protocol: pickled requests `(command, path, index or None, ...)` on standard input, until it is
 closed. Pickled messages on standard output: `("ready",)` at the start, `("tick",)` while the
@@ -120,11 +121,28 @@ class VideoIndex:
     note: str | None
     """What is wrong with the file, or None."""
 
+    max_pixels: int | None = None
+    """Pixels from which on FFmpeg refuses to decode a frame, or None."""
 
-def read_index(path: str, tick: Tick) -> VideoIndex:
-    """Index the frames of a file. Only the first frame is decoded. Raises UnreadableError."""
+
+def read_index(path: str, tick: Tick, max_pixels: int | None = None) -> VideoIndex:
+    """Index the frames of a file. Only the first frame is decoded.
+
+    Args:
+        path: the video file.
+        tick: called while reading.
+        max_pixels: pixels of the largest frame that is decoded, or None.
+
+    Raises:
+        UnreadableError: it is no video, is damaged, or has larger frames.
+    """
     with _open(path) as container:
-        stream = _video_stream(container)
+        stream = _video_stream(container, max_pixels)
+        if max_pixels and stream.width * stream.height > max_pixels:
+            raise UnreadableError(
+                f"frames of {stream.width}x{stream.height} pixels are more than the limit of {max_pixels:,} pixels. "
+                "Give a smaller copy."
+            )
         stream.thread_count = 1
         clock = _Clock(container, stream)
         packets, first, duration, broken = [], None, 0, False
@@ -175,6 +193,7 @@ def read_index(path: str, tick: Tick) -> VideoIndex:
             comment=container.metadata.get("comment") or container.metadata.get("COMMENT"),
             reading=f"{width}x{height} {filters} {clock.jumps}" if changed else "",
             note="the clock of the file jumps; times continue as if it did not" if clock.jumps else truncated,
+            max_pixels=max_pixels,
         )
 
 
@@ -185,7 +204,7 @@ def scan(path: str, index: VideoIndex, tick: Tick) -> VideoIndex:
         UnreadableError: no frame can be decoded.
     """
     with _open(path) as container:
-        decoded = [frame.pts for frame in _all_frames(container, _video_stream(container), tick)]
+        decoded = [frame.pts for frame in _all_frames(container, _video_stream(container, index.max_pixels), tick)]
     timestamps = index.timestamps[: len(decoded)] if index.counted else sorted(decoded)
     if not timestamps:
         raise UnreadableError(_NO_FRAMES.format(len(index.timestamps)))
@@ -211,7 +230,7 @@ def read(path: str, index: VideoIndex, positions: list[int], size: tuple[int, in
     """
     upright = _Upright(index, size)
     with _open(path) as container:
-        stream = _video_stream(container)
+        stream = _video_stream(container, index.max_pixels)
         if index.counted:
             wanted = set(positions)
             for position, frame in enumerate(_all_frames(container, stream, tick)):
@@ -360,7 +379,7 @@ def _open(path: str) -> Any:
         ) from None
 
 
-def _video_stream(container: Any) -> Any:
+def _video_stream(container: Any, max_pixels: int | None = None) -> Any:
     stream = container.streams.best("video")
     if stream is None or stream.disposition & av.stream.Disposition.attached_pic:
         kinds = [other.type for other in container.streams if other is not stream]
@@ -369,6 +388,8 @@ def _video_stream(container: Any) -> Any:
         raise UnreadableError(f"no video stream (found: {', '.join(found) or 'nothing'}). Use a file with a video track.")
     if stream.codec_context is None:
         raise UnreadableError("FFmpeg does not support its video codec. Convert the file to H.264.")
+    if max_pixels:
+        stream.codec_context.options = {"max_pixels": str(max_pixels)}  # of FFmpeg: also where the size changes later
     return stream
 
 
@@ -530,6 +551,42 @@ def _resized(frame: Any, size: tuple[int, int]) -> Any:
     return frame.reformat(width=size[0], height=size[1], interpolation="AREA" if smaller else "BICUBIC")
 
 
+def read_picture_index(path: str, max_pixels: int | None, max_frames: int | None) -> dict[str, Any] | None:
+    """Return what `espresso.media.pictures` finds in an image or animation, None if it is neither.
+
+    Raises:
+        UnreadableError: it is damaged or too large.
+    """
+    picture = _picture(path, max_pixels, max_frames)
+    if picture is None:
+        return None
+    shown = ("width", "height", "times", "end", "note", "comment")
+    return {name: getattr(picture, name) for name in shown} | {"digest": picture.digest()}
+
+
+def _picture(path: str, max_pixels: int | None, max_frames: int | None) -> Any:
+    from pathlib import Path  # noqa: PLC0415  # as in `read_with_decord`; and NumPy, Pillow
+
+    from PIL import UnidentifiedImageError  # noqa: PLC0415
+
+    from espresso.errors import MediaError  # noqa: PLC0415
+    from espresso.media.pictures import PictureFile  # noqa: PLC0415
+
+    try:
+        return PictureFile(Path(path), max_pixels=max_pixels, max_frames=max_frames)
+    except UnidentifiedImageError:
+        return None
+    except MediaError as error:
+        raise UnreadableError(str(error)) from None
+
+
+def _send_picture(path: str, limits: dict[str, Any], positions: list[int], size: Any, replies: Connection) -> None:
+    for position, pixels in _picture(path, limits["max_pixels"], limits["max_frames"]).read(positions, size).items():
+        height, width, _ = pixels.shape
+        replies.send(("frame", position, width, height, 3 * width))
+        replies.send_bytes(pixels.tobytes())
+
+
 def _send(frames: DecodedFrames, replies: Connection) -> str | None:
     """Send the frames; return what is wrong with them, or None."""
     while True:
@@ -559,7 +616,13 @@ def _serve(requests: Connection, replies: Connection) -> None:
             return
         try:
             if command == "index":
-                replies.send(("done", vars(read_index(path, tick))))
+                replies.send(("done", vars(read_index(path, tick, *rest))))
+            elif command == "picture":
+                replies.send(("done", read_picture_index(path, **index)))
+            elif command == "read_picture":
+                positions, size = rest
+                _send_picture(path, index, positions, size, replies)
+                replies.send(("done", None))
             elif command == "scan":
                 replies.send(("done", vars(scan(path, VideoIndex(**index), tick))))
             else:

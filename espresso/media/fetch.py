@@ -16,6 +16,7 @@ from pathlib import Path
 from urllib.parse import SplitResult, quote, unquote, urlsplit
 
 from espresso.errors import MediaError
+from espresso.media.hosts import AllowedHosts
 
 MAX_BYTES = 2 * 1024**3
 """Default limit of the file size in bytes."""
@@ -62,7 +63,12 @@ def local_path(url: str) -> Path | None:
 
 
 def fetch(
-    url: str, *, max_bytes: int = MAX_BYTES, read_timeout_s: float = READ_TIMEOUT_S, total_timeout_s: float = TOTAL_TIMEOUT_S
+    url: str,
+    *,
+    max_bytes: int = MAX_BYTES,
+    read_timeout_s: float = READ_TIMEOUT_S,
+    total_timeout_s: float = TOTAL_TIMEOUT_S,
+    hosts: AllowedHosts | None = None,
 ) -> Path:
     """Download a URL to a temporary file, which the caller deletes.
 
@@ -71,13 +77,14 @@ def fetch(
         max_bytes: maximum size of the file.
         read_timeout_s: maximum wait in seconds for the next bytes.
         total_timeout_s: maximum time in seconds of the download.
+        hosts: the hosts that may be contacted, for URLs of strangers; None allows every host.
 
     Raises:
-        MediaError: the download fails, is incomplete, times out or exceeds the size limit. The
-            message does not contain the credentials of the URL.
+        MediaError: a host is not allowed, or the download fails, is incomplete, times out or
+            exceeds the size limit. The message does not contain the credentials of the URL.
     """
     name = public(url)
-    request, opener, proxy = _prepare(url)
+    request, opener, proxy = _prepare(url, hosts)
     handle, path_name = tempfile.mkstemp(prefix="espresso-")
     path = Path(path_name)
     try:
@@ -100,7 +107,7 @@ def fetch(
     return path
 
 
-def _prepare(url: str) -> tuple[urllib.request.Request, urllib.request.OpenerDirector, str | None]:
+def _prepare(url: str, hosts: AllowedHosts | None) -> tuple[urllib.request.Request, urllib.request.OpenerDirector, str | None]:
     """Return the request, what sends it, and the environment variable of the proxy that is used."""
     name, url = public(url), url.strip()
     scheme = url.partition(":")[0].lower()
@@ -127,13 +134,15 @@ def _prepare(url: str) -> tuple[urllib.request.Request, urllib.request.OpenerDir
         request.add_unredirected_header("Authorization", f"Basic {b64encode(user.encode()).decode()}")
     local = _is_loopback(host) or urllib.request.proxy_bypass(authority)
     proxies = {} if local else urllib.request.getproxies()
+    if hosts:
+        hosts.check(host, name)
+        proxies = {}  # a proxy resolves the name itself
     opener = urllib.request.OpenerDirector()  # the default one also follows redirects to ftp
     for handler in (
         urllib.request.ProxyHandler(proxies),
-        urllib.request.HTTPHandler(),
-        urllib.request.HTTPSHandler(),
+        *(hosts.handlers() if hosts else (urllib.request.HTTPHandler(), urllib.request.HTTPSHandler())),
         urllib.request.HTTPDefaultErrorHandler(),
-        urllib.request.HTTPRedirectHandler(),
+        *(() if hosts else (urllib.request.HTTPRedirectHandler(),)),
         urllib.request.HTTPErrorProcessor(),
         urllib.request.UnknownHandler(),
     ):

@@ -14,6 +14,7 @@ import pillow_heif
 from PIL import Image, ImageOps, UnidentifiedImageError
 
 from espresso.errors import MediaError
+from espresso.media.limits import too_many_pixels
 
 pillow_heif.register_heif_opener()
 
@@ -69,19 +70,24 @@ class PictureFile:
 
     Args:
         file: the path of the file, or its bytes.
+        max_pixels: pixels of the largest picture that is decoded, or None.
+        max_frames: frames of the longest animation that is decoded, or None.
 
     Raises:
         UnidentifiedImageError: the file is not an image.
-        MediaError: the image is damaged. The message does not include the file name.
+        MediaError: the image is damaged or too large. The message does not include the file name.
     """
 
     comment: str | None = None
     note: str | None
 
-    def __init__(self, file: Path | bytes) -> None:
+    def __init__(self, file: Path | bytes, *, max_pixels: int | None = None, max_frames: int | None = None) -> None:
         self._file = file
         with self._open() as image:
+            _check_pixels(image, max_pixels)
             count = getattr(image, "n_frames", 1)
+            if max_frames and count > max_frames:
+                raise MediaError(f"{count:,} frames are more than the limit of {max_frames:,}. Give a part of it.")
             animated = image.format in ANIMATED_FORMATS and count > 1
             durations = []
             self.note = None
@@ -96,6 +102,7 @@ class PictureFile:
             else:
                 self._first, self.note = _page(image, count)
             image.seek(self._first)
+            _check_pixels(image, max_pixels)  # pages of a file may differ in size
             deep = image.mode.startswith(("I", "F"))
             if deep and _white(image) is None:
                 self.note = "its values have no defined range; the lowest is shown as black and the highest as white"
@@ -156,6 +163,12 @@ def thumbnail(pixels: np.ndarray, side: int) -> np.ndarray:
         uint8 of shape (side, side, 3).
     """
     return _resized(Image.fromarray(pixels), (side, side))
+
+
+def _check_pixels(image: Image.Image, limit: int | None) -> None:
+    """Raise MediaError for a picture of more pixels, before it is decoded."""
+    if limit and image.width * image.height > limit:
+        raise MediaError(too_many_pixels(image.width, image.height, limit))
 
 
 def _page(image: Image.Image, count: int) -> tuple[int, str | None]:

@@ -11,6 +11,7 @@ import atexit
 import os
 import subprocess
 import sys
+import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from functools import cache, partial
@@ -54,23 +55,28 @@ class DecoderProcess:
         """Process id, or None before the first request and after a kill."""
         return self._process.pid if self._process else None
 
-    def ask(self, command: str, path: Path, index: dict[str, Any] | None, *rest: Any) -> tuple[Any, dict[int, np.ndarray]]:
+    def ask(
+        self, command: str, path: Path, index: dict[str, Any] | None, *rest: Any, limit_s: float | None = None
+    ) -> tuple[Any, dict[int, np.ndarray]]:
         """Run a command of `espresso.media.decoder` on a file.
 
         Args:
-            command: "index", "scan", "read" or "read_with_decord".
-            path: the video file.
-            index: the result of "index", or None for that command.
-            rest: positions and size for the reading commands.
+            command: "index", "scan", "read" or "read_with_decord"; "picture" or "read_picture".
+            path: the file.
+            index: the result of "index", or None for that command; the limits of pictures.
+            rest: positions and size for the reading commands; the limit of pixels for "index".
+            limit_s: seconds after which the process is killed and the request fails; None waits for
+                as long as the process is busy.
 
         Returns:
             The index, or for reading commands a note on the frames or None; and the upright frames
             by position, uint8 of shape (height, width, 3) each.
 
         Raises:
-            MediaError: the file is damaged, or the decoder hung or crashed. The message does not
-                include the file name.
+            MediaError: the file is damaged, takes too long, or the decoder hung or crashed. The
+                message does not include the file name.
         """
+        deadline = None if limit_s is None else time.monotonic() + limit_s
         process = self._running()
         assert process.stdin
         assert process.stdout
@@ -79,12 +85,18 @@ class DecoderProcess:
             Connection(os.dup(process.stdin.fileno()), readable=False).send((command, str(path), index, *rest))
             replies = Connection(os.dup(process.stdout.fileno()), writable=False)
             while True:
-                if not replies.poll(self.stall_s if self._ready else START_S):
+                wait_s = self.stall_s if self._ready else START_S
+                left_s = deadline - time.monotonic() if deadline and self._ready else wait_s
+                if left_s <= 0 or (left_s < wait_s and not replies.poll(left_s)):
+                    self.stop()
+                    raise MediaError(f"decoding takes longer than the limit of {limit_s:g} s. Give a shorter or smaller file.")
+                if not replies.poll(wait_s):
                     self.stop()
                     raise MediaError(f"decoding hung for {self.stall_s:g} s and was stopped. Convert the file to H.264.")
                 match replies.recv():
                     case ("ready",):
                         self._ready = True
+                        deadline = None if limit_s is None else time.monotonic() + limit_s
                     case ("frame", position, width, height, row_bytes):
                         rows = np.frombuffer(replies.recv_bytes(), np.uint8).reshape(-1, row_bytes)[:height, : width * 3]
                         frames[position] = rows.reshape(height, width, 3)
@@ -145,11 +157,11 @@ class DecoderPool:
         """Process ids of the running processes."""
         return [process.pid for process in self._all if process.pid]
 
-    def ask(self, *request: Any) -> tuple[Any, dict[int, np.ndarray]]:
+    def ask(self, *request: Any, limit_s: float | None = None) -> tuple[Any, dict[int, np.ndarray]]:
         """Run a request on a free process; see `DecoderProcess.ask`."""
         process = self._free.get()
         try:
-            return process.ask(*request)
+            return process.ask(*request, limit_s=limit_s)
         finally:
             self._free.put(process)
 

@@ -10,18 +10,22 @@ import tempfile
 from collections.abc import Sequence
 from contextlib import suppress
 from functools import cache
+from html import escape
 from pathlib import Path
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined, Template
 
 from espresso import media
-from espresso.errors import DataError
+from espresso.errors import DataError, MediaError
 from espresso.files import write_atomic
 from espresso.media import Media
 from espresso.schema import Answer, Frame, letter
 
 PICTURE_PX = 224
 """Longest side in pixels of the pictures on the page."""
+
+NOTEBOOK_STYLE = "width: 100%; height: 40rem; border: 0; resize: vertical"
+"""Style of the report's frame in a notebook."""
 
 
 def write(path: str | Path, answers: Sequence[Answer], clips: Sequence[Media]) -> None:
@@ -85,7 +89,10 @@ def check_folder(folder: Path) -> None:
 
 
 def page(answers: Sequence[Answer], clips: Sequence[Media]) -> str:
-    """Render the report of answers as HTML. `clips` are their open visuals. Raises MediaError."""
+    """Render the report of answers as HTML.
+
+    `clips` are their open visuals; frames of others have no pictures. Raises MediaError.
+    """
     by_digest = {clip.visual.digest: clip for clip in clips}
     pictures: dict[tuple[str, int], str] = {}
     for digest, clip in by_digest.items():
@@ -95,10 +102,27 @@ def page(answers: Sequence[Answer], clips: Sequence[Media]) -> str:
             urls = [media.data_url(pixels) for pixels in clip.decode(indices, size=PICTURE_PX)]
             pictures |= {(digest, index): url for index, url in zip(indices, urls, strict=True)}
 
-    def picture(answer: Answer, frame: Frame) -> str:
-        return pictures[answer.visuals[frame.visual].digest, frame.index]
+    def picture(answer: Answer, frame: Frame) -> str | None:
+        return pictures.get((answer.visuals[frame.visual].digest, frame.index))
 
     return template(Path(__file__).with_name("answer.html.jinja")).render(answers=answers, picture=picture, letter=letter)
+
+
+def notebook(answer: Answer) -> str:
+    """Return the report of an answer as HTML for a notebook, in a frame that runs no script.
+
+    Its visuals are opened again by their paths. Frames of a visual that was downloaded, was given
+    in memory or has changed are shown without pictures.
+    """
+    clips = []
+    for visual in answer.visuals:
+        with suppress(MediaError):
+            clips.append(media.open(visual.source))
+    try:
+        html = page([answer], clips)
+    except MediaError:  # damage that is found only now
+        html = page([answer], [])
+    return f'<iframe sandbox srcdoc="{escape(html)}" style="{NOTEBOOK_STYLE}" title="report of the answer"></iframe>'
 
 
 @cache

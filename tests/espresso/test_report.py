@@ -2,6 +2,7 @@
 
 import os
 import re
+from html import unescape
 from html.parser import HTMLParser
 
 import numpy as np
@@ -149,3 +150,16 @@ def test_a_path_is_checked_before_the_work(tmp_path):
         report.check_folder(tmp_path / "file" / "folder")
     report.check_folder(tmp_path / "new" / "folder")
     assert (tmp_path / "new" / "folder").is_dir()
+
+
+def test_a_notebook_shows_the_answer_as_the_report_in_a_frame_without_scripts(answer, clip):
+    frame = re.fullmatch(r'<iframe sandbox srcdoc="([^"]*)" style="[^"]*" title="[^"]*"></iframe>', answer._repr_html_())
+    assert unescape(frame[1]) == report.page([answer], [clip])
+    assert answer._repr_html_().count("data:image/") == 4
+
+
+def test_a_notebook_shows_an_answer_about_pixels_without_pictures(answer):
+    visual = answer.visuals[0].model_copy(update={"source": "array 16x64x64x3", "digest": "0" * 64})
+    shown = unescape(answer.model_copy(update={"visuals": (visual,)})._repr_html_())
+    assert "data:image/" not in shown
+    assert "caption 8" in shown

@@ -142,7 +142,7 @@ def test_damage_inside_a_part_shortens_it(tmp_path: Path):
 
 def test_only_frames_of_the_segment_are_requested_from_the_decoder(clip_path: Path, monkeypatch: pytest.MonkeyPatch):
     requests, ask = [], decoder.ask
-    monkeypatch.setattr(decoder, "ask", lambda *request: requests.append(request) or ask(*request))
+    monkeypatch.setattr(decoder, "ask", lambda *request, **options: requests.append(request) or ask(*request, **options))
     clip = media.open(f"{clip_path}#t=4,6")
     assert numbers(clip) == list(range(60, 90))
     media.sample(clip, media.adaptive(16))
