@@ -188,7 +188,7 @@ async def answer(
         raise ProfileError(
             f"profile {session.profile.name} has no judge. Leave the reference out, or add a [judge] to the profile."
         )
-    session.roles.preload(selects=strategy == "selector")
+    session.roles.preload(selects=strategy == "selector" and session.profile.select_by != "embedding")
     context = AnswerContext(session=session, visuals=visuals, allow_urls=allow_urls)
     await context.open(question.visuals)
     state = AnswerState(

@@ -9,6 +9,7 @@ from typing import Any, TypeVar
 import prompts
 from espresso.cache import CachedCaption
 from espresso.models import ChatModel, Completion, fit_frames
+from espresso.models.embedder import Embedder
 from espresso.schema import Step
 from prompts import Prompt
 
@@ -50,7 +51,7 @@ def make_step(
     node: str,
     replies: Sequence[Completion] = (),
     *,
-    model: ChatModel | None = None,
+    model: ChatModel | Embedder | None = None,
     prompt: str | None = None,
     frames: int = 0,
     saved: Sequence[Completion | CachedCaption] = (),

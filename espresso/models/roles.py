@@ -32,6 +32,9 @@ class Roles:
     embedder: Embedder | None = None
     """Measures how similar two texts are."""
 
+    ranker: Embedder | None = None
+    """Scores captions by their relevance to a question."""
+
     writer: ChatModel | None = None
     """Writes and filters questions."""
 
@@ -68,7 +71,7 @@ class Roles:
 
     def close(self) -> None:
         """Free all weights and worker threads. Closed models cannot be used again."""
-        for model in (*self._chat_models(), self.embedder, self.verifier, self.detector):
+        for model in (*self._chat_models(), self.embedder, self.ranker, self.verifier, self.detector):
             if model is not None:
                 model.close()
 
@@ -107,6 +110,7 @@ def connect(profile: Profile) -> Roles:
         reasoner=model(profile.reasoner),
         judge=model(profile.judge) if profile.judge else None,
         embedder=make_embedder(profile.embedder) if profile.embedder else None,
+        ranker=make_embedder(profile.ranker) if profile.ranker else None,
         writer=model(profile.writer) if profile.writer else None,
         detector=detector,
         verifier=PictureClassifier(profile.verifier) if profile.verifier else None,
