@@ -122,11 +122,12 @@ class Head(nn.Module):
         gates = torch.baddbmm(self.gates_bias, both, self.gates_in).reshape(2 * members, batch, length, 3 * hidden)
         present = torch.cat([mask.expand(members, -1, -1), mask.flip(1).expand(members, -1, -1)]).bool().unsqueeze(-1)
         state, states = inputs.new_zeros(2 * members, batch, hidden), []
-        for step in range(length):
-            from_input, from_state = gates[:, :, step], torch.bmm(state, self.gates_state)
+        # `unbind` has a cheap backward pass; a slice per step would fill a gradient of all steps each.
+        for from_input, here in zip(gates.unbind(2), present.unbind(2), strict=True):
+            from_state = torch.bmm(state, self.gates_state)
             reset, keep = torch.sigmoid(from_input[..., : 2 * hidden] + from_state[..., : 2 * hidden]).chunk(2, -1)
             new = torch.tanh(from_input[..., 2 * hidden :] + reset * (from_state[..., 2 * hidden :] + self.state_bias))
-            state = torch.where(present[:, :, step], new + keep * (state - new), state)
+            state = torch.where(here, new + keep * (state - new), state)
             states.append(state)
         stacked = torch.stack(states, 2)
         return torch.cat([stacked[:members], stacked[members:].flip(2)], -1)
