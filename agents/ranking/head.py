@@ -122,7 +122,7 @@ class Head(nn.Module):
         gates = torch.baddbmm(self.gates_bias, both, self.gates_in).reshape(2 * members, batch, length, 3 * hidden)
         present = torch.cat([mask.expand(members, -1, -1), mask.flip(1).expand(members, -1, -1)]).bool().unsqueeze(-1)
         state, states = inputs.new_zeros(2 * members, batch, hidden), []
-        # `unbind` has a cheap backward pass; a slice per step would fill a gradient of all steps each.
+        # The backward pass of `unbind` is cheap; each of many slices would fill a whole gradient.
         for from_input, here in zip(gates.unbind(2), present.unbind(2), strict=True):
             from_state = torch.bmm(state, self.gates_state)
             reset, keep = torch.sigmoid(from_input[..., : 2 * hidden] + from_state[..., : 2 * hidden]).chunk(2, -1)

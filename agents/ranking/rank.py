@@ -1,8 +1,8 @@
 """Score the captions of one visual by their relevance to a question.
 
-Without a trained head, relevance is the cosine similarity of caption and question, standardized
-over the captions. A visual with more captions than `LONG` is ranked in two levels: windows of
-neighbouring captions by similarity first, then the captions of the best windows.
+Without a trained head, relevance is the cosine similarity of caption and question. A visual with
+more captions than `LONG` is ranked in two levels: windows of neighbouring captions by similarity
+first, then the captions of the best windows.
 """
 
 from __future__ import annotations
@@ -75,7 +75,7 @@ async def rank(
         f"{len(kept)} of {len(captions)} captions, those of the best windows, are ranked" if len(kept) < len(captions) else None
     )
     if head_folder is None:
-        scores, margin = (cosine[kept] - cosine[kept].mean()) / max(float(cosine[kept].std()), 1e-6), MARGIN
+        scores, margin = cosine[kept], MARGIN * float(cosine[kept].std())
     else:
         head = _head(head_folder)
         clip = clip_features(question, options, [captions[at] for at in kept], [times[at] for at in kept], vectors)

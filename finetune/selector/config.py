@@ -40,7 +40,7 @@ class SelectorConfig(Settings):
     learning_rate: float = 3.0e-3
     """Peak learning rate of AdamW: linear warm-up over 20 steps, then a cosine decay to zero."""
     weight_decay: float = 0.01
-    margin: float = 1.0
+    margin: float = 0.6
     """Log-odds below the best frame at which no further frame is picked."""
     seed: int = 0
     threads: int = 2
