@@ -78,7 +78,9 @@ async def rank(
         scores, margin = cosine[kept], MARGIN * float(cosine[kept].std())
     else:
         head = _head(head_folder)
-        clip = clip_features(question, options, [captions[at] for at in kept], [times[at] for at in kept], vectors)
+        clip = clip_features(
+            question, options, [captions[at] for at in kept.tolist()], [times[at] for at in kept.tolist()], vectors
+        )
         scores, margin = head.relevance(clip), head.config.margin
     relevance = np.full(len(captions), -np.inf)
     relevance[kept] = scores

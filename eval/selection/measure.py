@@ -205,7 +205,7 @@ async def _choose(
         () if way == "trained without options" else question.options,
         captions,
         session if way != "embedding" else _without_head(session),
-        by="embedding" if way in ("embedding", "trained", "trained without options") else way,
+        by=way if way in ("llm", "hybrid") else "embedding",
         budget=budget,
         fill=count is not None,
     )
