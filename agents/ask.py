@@ -197,7 +197,7 @@ async def answer(
             f"profile {session.profile.name} has no judge. Leave the reference out, or add a [judge] to the profile."
         )
     if strategy != "classifier":
-        session.roles.preload(selects=strategy == "selector")
+        session.roles.preload(selects=strategy == "selector" and session.profile.select_by != "embedding")
     context = AnswerContext(session=session, visuals=visuals, allow_urls=allow_urls)
     await context.open(question.visuals)
     state = AnswerState(

@@ -10,6 +10,7 @@ import prompts
 from espresso.cache import CachedCaption
 from espresso.fusion.classifier import FusionClassifier
 from espresso.models import ChatModel, Completion, fit_frames
+from espresso.models.embedder import Embedder
 from espresso.schema import Step
 from prompts import Prompt
 
@@ -51,7 +52,7 @@ def make_step(
     node: str,
     replies: Sequence[Completion] = (),
     *,
-    model: ChatModel | FusionClassifier | None = None,
+    model: ChatModel | Embedder | FusionClassifier | None = None,
     prompt: str | None = None,
     frames: int = 0,
     saved: Sequence[Completion | CachedCaption] = (),

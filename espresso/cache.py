@@ -1,4 +1,4 @@
-"""The cache on disk: sampled frame times, captions and judge replies.
+"""The cache on disk: sampled frame times, captions, their embeddings and judge replies.
 
 The cache is a SQLite database (`diskcache`) that threads and processes can use at the same time.
 Entries are JSON; nothing is unpickled. It is kept in the user's cache folder or in ESPRESSO_CACHE,
@@ -11,12 +11,14 @@ import os
 import sqlite3
 import tempfile
 import zlib
+from base64 import b64decode, b64encode
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import diskcache
+import numpy as np
 import platformdirs
 
 from espresso.replies import without_thoughts
@@ -81,6 +83,16 @@ class SamplingKey(NamedTuple):
     """Longest side of the frames in pixels."""
 
 
+class EmbeddingKey(NamedTuple):
+    """What an embedding depends on."""
+
+    model: str
+    """Name of the embedder, which identifies its weights."""
+
+    text: str
+    """SHA-256 of the text."""
+
+
 class ReplyKey(NamedTuple):
     """What a judge's reply depends on."""
 
@@ -98,7 +110,7 @@ class ReplyKey(NamedTuple):
 
 
 class Cache:
-    """Captions, samplings and judge replies on disk.
+    """Captions, embeddings, samplings and judge replies on disk.
 
     A cache that cannot be read or written behaves as if it were empty; it never raises.
 
@@ -132,6 +144,16 @@ class Cache:
     def put_sampling(self, key: SamplingKey, sampling: Any) -> None:
         """Cache a sampling, a JSON value."""
         self._set(["sampling", *key], sampling)
+
+    def embeddings(self, keys: Sequence[EmbeddingKey]) -> dict[EmbeddingKey, np.ndarray]:
+        """Return the cached embeddings among `keys`, float32."""
+        found = {key: self._get(["embedding", *key]) for key in dict.fromkeys(keys)}
+        return {key: np.frombuffer(b64decode(text), np.float16).astype(np.float32) for key, text in found.items() if text}
+
+    def put_embeddings(self, embeddings: Mapping[EmbeddingKey, np.ndarray]) -> None:
+        """Cache embeddings, in half precision."""
+        for key, vector in embeddings.items():
+            self._set(["embedding", *key], b64encode(vector.astype(np.float16).tobytes()).decode())
 
     def reply(self, key: ReplyKey) -> str | None:
         """Return a judge's cached reply, or None if there is none."""

@@ -30,7 +30,7 @@ from espresso.errors import DataError, EspressoError, ProfileError, ServerDownEr
 from espresso.media import split_segment
 from espresso.models import Picture
 from espresso.options import EvalStrategy, ExecutorName, Protocol
-from espresso.profiles import Profile
+from espresso.profiles import LocalRanker, Profile
 from espresso.profiles.weights import identity
 from espresso.schema import Question, Record
 from eval.executors import local
@@ -229,6 +229,10 @@ def _config(spec: TaskSpec, split: str, limit: int | None, session: Session, que
     models = {"captioner": roles.captioner.name, "selector": roles.selector.name, "reasoner": roles.reasoner.name}
     if spec.protocol == "open" and roles.embedder:
         models["embedder"] = roles.embedder.name
+    if roles.ranker:
+        models["ranker"] = roles.ranker.name
+        head = profile.ranker.head if isinstance(profile.ranker, LocalRanker) else None
+        models |= {"ranker head": identity(head)} if head else {}
     return RunConfig(
         bench=spec.dataset,
         split=split,

@@ -21,8 +21,8 @@ from espresso.errors import DataError
 from espresso.media import Media
 from espresso.options import UNIFORM_FRAMES, EvalStrategy, Strategy
 from espresso.schema import Answer, Caption, Frame, Question
-from eval.frame_ranking import rank_frames
 from eval.protocols import question_rng
+from eval.selection.ranked import rank_frames
 
 Solver = Callable[[Question, Session], Awaitable[Answer]]
 """Answers a question. The question has its ground truth, its options in the order to show."""
@@ -87,7 +87,7 @@ async def random_frames(
 
 
 async def ranked_frames(question: Question, session: Session, *, given_evidence: bool, written: bool = False) -> Answer:
-    """Answer from the frames that make the reference most probable (`eval.frame_ranking`)."""
+    """Answer from the frames that make the reference most probable (`eval.selection.ranked`)."""
     visuals, evidence = await _opened(question), _evidence(question, given_evidence)
     captions = (await answer(question, session, evidence=evidence, visuals=visuals)).captions
     context = AnswerContext(session=session, visuals=visuals)

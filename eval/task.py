@@ -91,5 +91,11 @@ def load_models(session: Session, spec: TaskSpec) -> None:
         if roles.classifier:  # without one, each question says so
             session.run(roles.classifier.load())
         return
-    for model in (roles.reasoner, *((roles.captioner, roles.selector) if spec.strategy in WITH_SELECTOR else ())):
+    models = [roles.reasoner]
+    if spec.strategy in WITH_SELECTOR:
+        by = session.profile.select_by
+        models += [roles.captioner, *([roles.selector] if by != "embedding" else [])]
+        if roles.ranker and by != "llm":
+            session.run(roles.ranker.load())
+    for model in models:
         _ = model.context_length

@@ -15,6 +15,7 @@ from dataclasses import dataclass
 import prompts
 from agents.answer.context import AnswerContext
 from agents.answer.state import AnswerState, AnswerUpdate
+from agents.ranking.embeddings import embed
 from agents.trace import make_step
 from espresso.cache import CachedCaption, CaptionKey
 from espresso.errors import ModelError
@@ -36,6 +37,10 @@ async def caption(state: AnswerState, context: AnswerContext) -> AnswerUpdate:
     captioner, cache = context.session.roles.captioner, context.session.cache
     captioned = await caption_frames(state.frames, context)
     note = _faults(captioned.replies, len(state.frames), captioner)
+    ranker = context.session.roles.ranker if context.session.profile.select_by != "llm" else None
+    if ranker and cache:
+        # Into the cache, so that selecting among thousands of captions takes no time.
+        await embed((each.text for each in captioned.captions), ranker, cache)
     return AnswerUpdate(
         captions=captioned.captions,
         trace=make_step(

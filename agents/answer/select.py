@@ -1,7 +1,10 @@
 """Select the core frames: the few frames that a question needs (VideoEspresso, section 4).
 
-A small language model reads the captions in time order and returns frame numbers by schema; numbers
-that were not offered are ignored.
+Three strategies, set by `select_by` of the profile. `llm` is the paper's: a small language model
+reads the captions in time order and returns frame numbers by schema; numbers that were not offered
+are ignored. `embedding` ranks the captions by their relevance to the question (`agents.ranking`)
+and asks no language model. `hybrid` lets the language model read the captions that rank highest. If
+the captions exceed the language model's context and the profile has a ranker, `llm` does the same.
 """
 
 from __future__ import annotations
@@ -9,16 +12,26 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import groupby
+from typing import Literal
 
+import numpy as np
 from pydantic import BaseModel
 
 from agents.answer.context import AnswerContext
 from agents.answer.state import AnswerState, AnswerUpdate
+from agents.ranking.pick import pick
+from agents.ranking.rank import Ranking, rank
+from agents.session import Session
 from agents.trace import fit_prompt, make_step
 from espresso.media import evenly_spaced
-from espresso.schema import Caption, CoreFrame
+from espresso.models import ChatModel, Completion
+from espresso.models.embedder import Embedder
+from espresso.schema import Caption, CoreFrame, Frame
 
 MAX_TOKENS = 128
+SHORTLIST = 24
+"""Captions that the language model reads in `hybrid`."""
+SelectBy = Literal["llm", "embedding", "hybrid"]
 
 
 class FrameChoice(BaseModel):
@@ -42,6 +55,27 @@ class NumberedCaption:
     caption: Caption
 
 
+@dataclass(frozen=True)
+class Choice:
+    """Chosen frames, and how they were chosen."""
+
+    captions: tuple[Caption, ...]
+    """The captions of the chosen frames."""
+
+    model: ChatModel | Embedder | None
+    """The model that was asked last; None if there was nothing to choose from."""
+
+    replies: tuple[Completion, ...] = ()
+    prompt: str | None = None
+    """Hash of the prompt template; None if no language model was asked."""
+
+    notes: tuple[str | None, ...] = ()
+    """What did not go as planned."""
+
+    fallback: bool = False
+    """Whether the frames are evenly spaced because the reply was unusable."""
+
+
 def distinct_positions(captions: Sequence[object]) -> list[int]:
     """Return the positions of the captions to read: the middle one of each run of equal neighbours.
 
@@ -54,29 +88,105 @@ def distinct_positions(captions: Sequence[object]) -> list[int]:
 async def select(state: AnswerState, context: AnswerContext) -> AnswerUpdate:
     """Add to `core_frames` from `captions`.
 
-    Use evenly spaced frames, with a note, if the reply is unusable.
+    Use evenly spaced frames, with a note, if the language model's reply is unusable.
 
     Frames that are core frames already are not offered again. Raises ModelError.
     """
-    selector, profile = context.session.roles.selector, context.session.profile
-    taken = {core.frame for core in state.core_frames}
-    distinct = distinct_positions([(each.frame.visual, each.text) for each in state.captions])
-    offered = [
-        NumberedCaption(number, caption.frame.time, caption.text, caption)
-        for number, caption in enumerate((state.captions[position] for position in distinct), 1)
-        if caption.frame not in taken
-    ]
-    budget = state.limit or profile.core_frames
-    shown, prompt, note = await fit_prompt(
-        "select",
-        offered,
-        selector,
-        listed_as="captions",
-        style=profile.prompts,
-        max_tokens=MAX_TOKENS,
-        question=state.question.text,
-        budget=budget,
+    profile = context.session.profile
+    choice = await choose(
+        state.question.text,
+        state.question.options or (),
+        state.captions,
+        context.session,
+        by=profile.select_by,
+        budget=state.limit or profile.core_frames,
+        taken=[core.frame for core in state.core_frames],
     )
+    cores = [
+        CoreFrame(frame=each.frame, why="evenly spaced" if choice.fallback else each.text or "named by the selector")
+        for each in choice.captions
+    ]
+    return AnswerUpdate(
+        core_frames=tuple(sorted([*state.core_frames, *cores], key=lambda core: (core.frame.visual, core.frame.index))),
+        rounds=state.rounds + 1,
+        trace=make_step(
+            "select", choice.replies, model=choice.model, prompt=choice.prompt, frames=len(choice.captions), notes=choice.notes
+        ),
+    )
+
+
+async def choose(
+    question: str,
+    options: Sequence[str],
+    captions: Sequence[Caption],
+    session: Session,
+    *,
+    by: SelectBy,
+    budget: int,
+    taken: Sequence[Frame] = (),
+    fill: bool = False,
+) -> Choice:
+    """Choose core frames among captioned frames.
+
+    Args:
+        question: the question.
+        options: the options shown with it; empty for an open question. The language model does not
+            read them.
+        captions: captions of one or more visuals, each visual's in order of time.
+        session: the session. It has a ranker unless `by` is "llm".
+        by: the strategy.
+        budget: most frames to choose.
+        taken: frames that were chosen before; they are not chosen again.
+        fill: choose as many frames as the budget and the distances between frames allow, where
+            `embedding` would choose those that are worth it.
+
+    Raises:
+        ModelError: a model cannot be loaded or does not answer.
+    """
+    distinct = [captions[position] for position in distinct_positions([(each.frame.visual, each.text) for each in captions])]
+    numbered = [NumberedCaption(number, each.frame.time, each.text, each) for number, each in enumerate(distinct, 1)]
+    offered = [each for each in numbered if each.caption.frame not in taken]
+    if not offered:
+        return Choice((), None, notes=("no caption to choose from",))
+    if not question.strip():
+        even = [each.caption for each in evenly_spaced(offered, budget)]
+        return Choice(tuple(even), None, notes=("the question is empty; evenly spaced frames are used",), fallback=True)
+    if by == "llm":
+        return await _ask(question, offered, session, budget, options, numbered)
+    rankings = await _rank(question, options, numbered, session)
+    notes = tuple(ranking.note for _, ranking in rankings)
+    if by == "embedding":
+        picked = _pick(rankings, offered, budget, taken, fill)
+        return Choice(tuple(each.caption for each in picked), session.roles.ranker, notes=notes)
+    shortlist = _pick(rankings, offered, max(SHORTLIST, budget), (), fill=True)
+    choice = await _ask(question, sorted(shortlist, key=lambda each: each.number), session, budget)
+    return Choice(choice.captions, choice.model, choice.replies, choice.prompt, (*notes, *choice.notes), choice.fallback)
+
+
+async def _ask(
+    question: str,
+    offered: Sequence[NumberedCaption],
+    session: Session,
+    budget: int,
+    options: Sequence[str] = (),
+    every: Sequence[NumberedCaption] = (),
+) -> Choice:
+    """Ask the language model; `every` are all captions to rank if those offered do not fit."""
+    selector = session.roles.selector
+
+    async def fit(items: Sequence[NumberedCaption]):  # type: ignore[no-untyped-def]
+        return await fit_prompt(
+            "select", items, selector, listed_as="captions", style=session.profile.prompts, max_tokens=MAX_TOKENS,
+            question=question, budget=budget,
+        )  # fmt: skip
+
+    shown, prompt, note = await fit(offered)
+    if note and every and session.roles.ranker:
+        rankings = await _rank(question, options, every, session)
+        best = sorted(_pick(rankings, offered, len(shown), (), fill=True), key=lambda each: each.number)
+        note = f"{len(best)} of {len(offered)} captions fit the context of {selector.name}; the most relevant ones are read"
+        shown, prompt, cut = await fit(best)
+        note = f"{note}; {cut}" if cut else note
     reply = await selector.chat(prompt.messages, schema=FrameChoice, max_tokens=MAX_TOKENS)
     by_number = {item.number: item for item in shown}
     numbers = dict.fromkeys(reply.parsed.frames) if isinstance(reply.parsed, FrameChoice) else {}
@@ -86,12 +196,40 @@ async def select(state: AnswerState, context: AnswerContext) -> AnswerUpdate:
         chosen = evenly_spaced(offered, budget)
         why = f"gave no frames: {reply.fault}" if reply.fault else f"named no sampled frame: {reply.text[:80]!r}"
         fallback = f"the selector {why}; evenly spaced frames are used"
-    cores = [
-        CoreFrame(frame=item.caption.frame, why="evenly spaced" if fallback else item.text or "named by the selector")
-        for item in chosen
+    captions = tuple(each.caption for each in chosen)
+    return Choice(captions, selector, (reply,), prompt.hash, (note, fallback), fallback=fallback is not None)
+
+
+_Ranked = list[tuple[Sequence[NumberedCaption], Ranking]]
+"""The captions of each visual with their ranking."""
+
+
+async def _rank(question: str, options: Sequence[str], numbered: Sequence[NumberedCaption], session: Session) -> _Ranked:
+    """Rank the captions of each visual."""
+    visuals = [list(group) for _, group in groupby(numbered, key=lambda each: each.caption.frame.visual)]
+    return [
+        (group, await rank(question, options, [each.text for each in group], [each.time for each in group], session))
+        for group in visuals
     ]
-    return AnswerUpdate(
-        core_frames=tuple(sorted([*state.core_frames, *cores], key=lambda core: (core.frame.visual, core.frame.index))),
-        rounds=state.rounds + 1,
-        trace=make_step("select", [reply], model=selector, prompt=prompt.hash, frames=len(chosen), notes=[note, fallback]),
-    )
+
+
+def _pick(
+    rankings: _Ranked, offered: Sequence[NumberedCaption], budget: int, taken: Sequence[Frame], fill: bool
+) -> list[NumberedCaption]:
+    """Pick among the offered captions of all visuals together, the most relevant first.
+
+    Each visual's are spread over it. A frame of one visual is picked before another's if it is more
+    relevant; the number of frames follows from the best frame of all.
+    """
+    allowed = {each.number for each in offered}
+    picked: list[tuple[float, NumberedCaption]] = []
+    best = max(float(ranking.relevance.max()) for _, ranking in rankings)
+    for group, ranking in rankings:
+        relevance = np.where([each.number in allowed for each in group], ranking.relevance, -np.inf)
+        times = [frame.time for frame in taken if frame.visual == group[0].caption.frame.visual]
+        positions = pick(relevance, [each.time for each in group], budget, taken=times, same=ranking.same)
+        least = -np.inf if fill else best - ranking.margin
+        picked += [(float(relevance[at]), group[at]) for at in positions if relevance[at] >= least]
+    picked.sort(key=lambda each: -each[0])
+    chosen = [each for _, each in picked[:budget]]
+    return chosen or list(evenly_spaced(offered, min(budget, 1)))

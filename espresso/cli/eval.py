@@ -30,6 +30,10 @@ _DATA = typer.Option(
 _VIDEOS = typer.Option(None, help="The folder with its videos, at any depth. Default: the folder of --data.")
 
 
+CAPTIONED = ("nextgqa-captions", "world-captions")
+"""Datasets that measure the selection of frames by captions, without answers."""
+
+
 @app.callback()
 def evaluate() -> None:
     """Run benchmarks and report on runs."""
@@ -37,7 +41,10 @@ def evaluate() -> None:
 
 @app.command()
 def run(
-    dataset: str = _DATASET,
+    dataset: str = typer.Argument(
+        help="records, world, videoespresso, nextqa, egoschema, mvbench, videomme, nlvr2, raiv or raiv-reasons; or "
+        "nextgqa-captions or world-captions, which measure the selection of frames alone."
+    ),
     *,
     split: str = typer.Option("test", help="Split of the dataset."),
     limit: int | None = typer.Option(None, help="Number of questions, from the first. Default: all."),
@@ -71,10 +78,19 @@ def run(
         None, help="Address of the Ray cluster, such as host:6379. Default: start one on this machine."
     ),
     workers: int | None = typer.Option(None, help="Number of Ray workers. Default: as many as there is room for."),
+    way: list[str] | None = typer.Option(
+        None,
+        help="For nextgqa-captions and world-captions: uniform, random, bm25, cosine, embedding, trained, 'trained without "
+        "options', llm or hybrid. May be repeated. Default: all that need no language model.",
+    ),
     as_json: bool = typer.Option(False, "--json", help="Print one JSON document."),
 ) -> None:
     """Run a benchmark and print accuracy by task, core frame and evidence quality, and cost."""
     from espresso.cli import show
+
+    if dataset in CAPTIONED:
+        _measure_selection(dataset, profile, limit, way, seed, out, data, as_json)
+        return
     from eval.report.table import paper_row
     from eval.run import run as run_benchmark
 
@@ -216,6 +232,33 @@ def report(
     for name, cells in table_rows(compared):
         table.add_row(name, *cells)
     show.console().print(table)
+
+
+def _measure_selection(
+    dataset: str,
+    profile: str | None,
+    limit: int | None,
+    ways: list[str] | None,
+    seed: int,
+    out: Path | None,
+    data: Path | None,
+    as_json: bool,
+) -> None:
+    """Measure ways to select frames by captions; print the tables or the rows as JSON."""
+    from espresso.cli import show
+    from eval.selection.command import measure_selection
+
+    with show.progress(lambda progress: "") as on_progress:
+        folder, report = measure_selection(
+            dataset, profile=profile, limit=limit, ways=ways, seed=seed, out=out, data=data,
+            on_progress=lambda doing, done, total: on_progress(show.Count(doing, done, total)),
+        )  # fmt: skip
+    if as_json:
+        show.print_json((folder / "selection.json").read_text(encoding="utf-8").rstrip())
+    else:
+        typer.echo(report.tables)
+    _print_left_out(show.console(stderr=True), report.bad, ())
+    show.console(stderr=True).print(f"{folder}/selection.md, selection.json, selection.png", soft_wrap=True)
 
 
 def _write_page(path: Path, runs: list[Path]) -> None:

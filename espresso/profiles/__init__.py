@@ -40,7 +40,7 @@ OptionalParameter = Literal[
 """A parameter of a request that a server may not accept."""
 
 _FOLDER = Path(__file__).parent
-_ROLES = (*CHAT_ROLES, "embedder", "classifier", "verifier")
+_ROLES = (*CHAT_ROLES, "embedder", "ranker", "classifier", "verifier")
 
 
 class LocalRole(Record):
@@ -212,6 +212,17 @@ class ServerEmbedder(Record):
 EmbedderRole = Annotated[LocalEmbedder | ServerEmbedder, Field(discriminator="backend")]
 
 
+class LocalRanker(LocalEmbedder):
+    """A sentence embedder in this process that ranks captions, with or without a trained head."""
+
+    head: str | None = None
+    """Folder of a trained selector (`agents.ranking.head`) that reads this embedder's vectors,
+    resolved like `model`. None ranks by cosine similarity."""
+
+
+RankerRole = Annotated[LocalRanker | ServerEmbedder, Field(discriminator="backend")]
+
+
 class ZeroShotDetector(Record):
     """An open-vocabulary object detector in this process, such as GroundingDINO or OWLv2."""
 
@@ -308,6 +319,22 @@ class Profile(Record):
     selector: Role
     """Selects core frames from the captions; a language model is enough."""
 
+    select_by: Literal["llm", "embedding", "hybrid"] = "llm"
+    """How core frames are selected.
+
+    "llm": the selector reads the captions (VideoEspresso, section 4). "embedding": the ranker
+    scores the captions, and no selector is asked. "hybrid": the selector reads the captions that
+    the ranker scores highest. With a ranker, "llm" becomes "hybrid" for a question whose captions
+    exceed the selector's context.
+    """
+
+    ranker: RankerRole | None = None
+    """Scores captions by their relevance to a question; required unless `select_by` is "llm"."""
+
+    captions_between: bool = False
+    """Give the reasoner the captions of the frames between the core frames as text (Fang et al.,
+    "Threading Keyframe with Narratives" (Nar-KFC), 2025)."""
+
     reasoner: Role
     """Writes the evidence and the answer from the core frames."""
 
@@ -332,6 +359,12 @@ class Profile(Record):
     verifier: ZeroShotClassifier | None = None
     """Checks that a box shows what its label says, as CLIP does in VideoEspresso. None keeps boxes
     unchecked."""
+
+    @model_validator(mode="after")
+    def _has_ranker(self) -> Self:
+        if self.select_by != "llm" and self.ranker is None:
+            raise ValueError(f'select_by = "{self.select_by}" needs a [ranker]')
+        return self
 
     @property
     def roles(self) -> dict[str, LocalRole | ServerRole]:
@@ -472,6 +505,8 @@ def _with_folders(content: dict[str, Any], folder: Path) -> dict[str, Any]:
     for role in (content[name] for name in _ROLES if isinstance(content.get(name), dict)):
         if role.get("backend") != "openai":
             role["model"] = resolve(role.get("model"))
+            if "head" in role:
+                role["head"] = resolve(role["head"])
             if isinstance(role.get("adapters"), dict):
                 role["adapters"] = {name: resolve(source) for name, source in role["adapters"].items()}
     return content

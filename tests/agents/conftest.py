@@ -50,6 +50,29 @@ class Double:
         pass
 
 
+class BagOfWords:
+    """An embedder whose vectors count words, each word in a dimension of its own."""
+
+    name = "words"
+
+    def __init__(self):
+        self.words, self.texts = {}, []
+
+    async def load(self):
+        pass
+
+    async def embed(self, texts):
+        self.texts += texts
+        rows = np.full((len(texts), 256), 1e-3, np.float32)
+        for row, text in zip(rows, texts, strict=True):
+            for word in text.lower().split():
+                row[self.words.setdefault(word, len(self.words))] += 1
+        return rows / np.linalg.norm(rows, axis=1, keepdims=True)
+
+    def close(self):
+        pass
+
+
 def _parsed(schema, text):
     try:
         return schema.model_validate(json.loads(text)) if schema else None

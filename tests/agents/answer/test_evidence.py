@@ -32,3 +32,12 @@ def test_evidence_that_is_cut_off_is_an_error_with_the_reason(ask, roles):
     roles.reasoner.faults = {0: "the reply was cut off at 256 tokens"}
     with pytest.raises(ModelError, match="gave no evidence: the reply was cut off at 256 tokens"):
         ask()
+
+
+def test_captions_between_the_core_frames_are_read_as_text(ask, roles, profile, says):
+    roles.captioner = says("first", "second", "third", "fourth", "fifth", "sixth")
+    roles.selector = says('{"frames": [2, 5]}')
+    ask(profile=profile.model_copy(update={"captions_between": True}))
+    text = "".join(part for message in roles.reasoner.asked[0] for part in message.content if isinstance(part, str))
+    assert [word for word in ("first", "second", "third", "fourth", "fifth", "sixth") if word in text] == ["third", "fourth"]
+    assert len(pictures(roles.reasoner.asked[0])) == 2

@@ -1,5 +1,7 @@
 """Profiles: the shipped ones, the user's own, served ones, and error messages."""
 
+from pathlib import Path
+
 import pytest
 
 from espresso import profiles
@@ -214,3 +216,20 @@ def test_served_models_keep_their_extra_tokens(write):
     more = "context_length = 1000\npicture_tokens = 10\nextra_tokens = 100\n"
     text = HEAD + "".join(ROLE.format(role=role, model="./models/vlm") + more for role in ("captioner", "selector", "reasoner"))
     assert connect(profiles.load(f"{write(text)}@localhost:8000")).captioner.context_length == 900
+
+
+def test_selecting_by_embedding_needs_a_ranker(write):
+    with pytest.raises(ProfileError, match=r'select_by = "embedding" needs a \[ranker\]'):
+        profiles.load(write('select_by = "embedding"\n' + OWN))
+
+
+def test_a_rankers_head_is_relative_to_the_profile(write, tmp_path):
+    ranker = '[ranker]\nbackend = "transformers"\nmodel = "some/embedder"\nhead = "./head"\n'
+    assert profiles.load(write('select_by = "hybrid"\n' + OWN + ranker)).ranker.head == str(tmp_path / "head")
+
+
+def test_profiles_for_real_videos_rank_with_a_head_that_is_shipped():
+    for name in ("laptop", "api", "paper"):
+        profile = profiles.load(name)
+        assert profile.select_by == "embedding"
+        assert (Path(profile.ranker.head) / "model.safetensors").stat().st_size < 4_000_000

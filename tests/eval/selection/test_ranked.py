@@ -10,7 +10,7 @@ from espresso import media
 from espresso.errors import DataError
 from espresso.models import Completion
 from espresso.schema import Caption, Frame
-from eval.frame_ranking import MIN_GAIN, rank_frames
+from eval.selection.ranked import MIN_GAIN, rank_frames
 from tests.eval.conftest import Double
 
 
