@@ -15,6 +15,7 @@ from finetune.fusion.config import FusionTraining
 from finetune.install import SHIPPED, install
 from finetune.lora.config import FinetuneConfig
 from finetune.lora.stages import train_stage
+from finetune.selector.config import SelectorConfig
 from finetune.tiny.config import TinyConfig
 from finetune.tiny.train import train
 
@@ -119,6 +120,7 @@ def test_an_adapter_is_not_trained_over_a_shipped_one(make_config):
 
 @pytest.mark.parametrize("path", sorted(CONFIGS.glob("*.yaml")), ids=lambda path: path.stem)
 def test_every_shipped_config_trains_into_checkpoints(path):
-    kind = {"tiny": TinyConfig, "fusion": FusionTraining}.get(path.stem.partition("-")[0]) if path.stem != "tiny" else None
-    config = read_config(path, kind or FinetuneConfig)
+    kinds = {"tiny-": TinyConfig, "fusion": FusionTraining, "selector": SelectorConfig}
+    kind = next((kind for name, kind in kinds.items() if path.stem.startswith(name)), FinetuneConfig)
+    config = read_config(path, kind)
     assert config.output.parts[0] == "checkpoints"
