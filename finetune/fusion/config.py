@@ -136,7 +136,7 @@ class TspConfig(StageConfig):
     visuals: PositiveInt = 64
     """Visuals per batch, from which its pairs are mined. Each is encoded once for all its pairs."""
     reasons: float = Field(default=0.3, ge=0, lt=1)
-    """Share of the rows that are a false statement with a reason."""
+    """Share of the statements with reasons whose rows are a right and a wrong reason."""
 
 
 class PairsConfig(StageConfig):

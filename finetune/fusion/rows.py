@@ -109,13 +109,15 @@ class MinedBatches(Dataset[dict[str, torch.Tensor]]):
             case _:
                 pool = draw_batch(self.images, size // 2, rng) + draw_batch(self.videos, size // 2, rng)
         pairs = mine(kind, pool, self.rows, rng, share=self.config.mining == "conditioned")
-        return self.collate([self._row(pair, rng) for pair in pairs])
+        twins = zip(pairs[::2], pairs[1::2], strict=True)
+        return self.collate([row for true, false in twins for row in self._rows(true, false, rng)])
 
-    def _row(self, pair: RaivPair, rng: random.Random) -> Row:
-        """Return the statement, or for some of the false ones the statement and a reason."""
-        if pair.reasons and pair.reason is not None and rng.random() < 2 * self.config.reasons:
-            # A right and a wrong reason are equally likely.
-            wrong = rng.choice([number for number in range(3) if number != pair.reason])
-            number = rng.choice([pair.reason, wrong])
-            return Row(with_reason(reason_question(pair).text, pair.reasons[number]), pair.visuals, number == pair.reason)
-        return Row(pair.statement, pair.visuals, pair.label)
+    def _rows(self, true: RaivPair, false: RaivPair, rng: random.Random) -> list[Row]:
+        """Return the rows of a statement: a true and a false one.
+
+        They are its two pairs, or the false pair with the right and with a wrong reason.
+        """
+        if false.reasons and false.reason is not None and rng.random() < self.config.reasons:
+            rows = reasons([false])
+            return [rows[false.reason], rng.choice([row for row in rows if not row.label])]
+        return statements([true, false])

@@ -114,7 +114,9 @@ def train(config: FusionTraining, stage: Stage, *, steps: int | None = None) -> 
     checkpoints = config.output / f"{stage}-checkpoints"
     processes = int(os.environ.get("WORLD_SIZE", "1"))
     start = _start(config, stage)
-    claim_checkpoints(checkpoints, {"config": config.model_dump(mode="json"), "stage": stage, "processes": processes})
+    started = weights_digest(start) if start else None
+    identity = {"config": config.model_dump(mode="json"), "stage": stage, "processes": processes, "start": started}
+    claim_checkpoints(checkpoints, identity)
     torch.set_num_threads(config.threads)
     set_seed(config.seed)
     processor = FusionProcessor.from_pretrained(start) if start else build_processor(config.encoders)
@@ -150,7 +152,7 @@ def train(config: FusionTraining, stage: Stage, *, steps: int | None = None) -> 
     losses = [entry["loss"] for entry in trainer.state.log_history if "loss" in entry]
     lineage = Lineage(
         stage=stage,
-        start=weights_digest(start) if start else None,
+        start=started,
         rows=training.rows,
         steps=trainer.state.global_step,
         loss=losses[-1] if losses else math.nan,

@@ -59,6 +59,18 @@ def test_each_batch_has_other_pairs_and_encodes_each_visual_once(situations, col
     assert all((again[name] == value).all() for name, value in one.items())
 
 
+def test_no_text_of_a_batch_gives_its_label_away(situations, collate):
+    """Also with reasons, each batch has as many true rows as false ones, and so has each statement."""
+    values = {"epochs": 1, "batch": 60, "learning_rate": 1e-3, "visuals": 60, "reasons": 0.5}
+    config = TspConfig(data=[{"format": "world", "stories": 1}], **values)
+    rows = []
+    MinedBatches(situations, config, 8, 60, 0, rows.extend)[0]
+    assert sum(row.label for row in rows) * 2 == len(rows)
+    plain = Counter((row.text, row.label) for row in rows if "Why is it false?" not in row.text)
+    assert all(plain[text, True] == plain[text, False] for text, _ in plain)
+    assert 0 < len(rows) - sum(plain.values()) < len(rows)
+
+
 def test_images_alone_give_pairs_of_images(situations, collate):
     values = {"epochs": 1, "batch": 16, "learning_rate": 1e-3, "visuals": 24, "kinds": ["im-im"]}
     batches = MinedBatches(situations, TspConfig(data=[{"format": "world", "stories": 1}], **values), 40, 16, 0, collate)
