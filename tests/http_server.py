@@ -32,12 +32,18 @@ class JsonHandler(BaseHTTPRequestHandler):
         pass
 
 
+class _Server(ThreadingHTTPServer):
+    daemon_threads = True
+    request_queue_size = 128  # with Python's five, a burst of connections waits seconds for a busy machine
+
+    def handle_error(self, *_):
+        """Say nothing of clients that time out or are killed."""
+
+
 @contextmanager
 def http_server(handler=JsonHandler, answers=None):
     """Serve `answers(request)` on a free port; `server.url` is the address for OpenAI's clients."""
-    server = ThreadingHTTPServer(("127.0.0.1", 0), handler)
-    server.daemon_threads = True
-    server.handle_error = lambda *_: None  # clients that time out or are killed
+    server = _Server(("127.0.0.1", 0), handler)
     server.answers, server.asked, server.lock = answers, [], threading.Lock()
     server.url = f"http://127.0.0.1:{server.server_port}/v1"
     threading.Thread(target=lambda: server.serve_forever(0.02), daemon=True).start()
