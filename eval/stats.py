@@ -153,6 +153,28 @@ def mean_interval(values: Sequence[float], clusters: Sequence[Hashable], *, with
     return max(within[0], float(numbers.mean()) - half), min(within[1], float(numbers.mean()) + half)
 
 
+def seeded_interval(values: np.ndarray, clusters: Sequence[Hashable], shared: Shared = ()) -> tuple[float, float, float]:
+    """Return the mean over trainings and questions with its 95 % confidence interval.
+
+    The variance is that of the questions, each with its mean over the trainings, robust to
+    clusters, plus that of the trainings: the variance of their means over their number. The normal
+    approximation makes intervals slightly too narrow for a few trainings.
+
+    Args:
+        values: one value per training and question, (trainings, n): 0 or 1, or a difference of
+            such.
+        clusters: the cluster of each question, (n,).
+        shared: see `interval`.
+
+    Returns:
+        The mean, and the ends of its interval.
+    """
+    mean, trainings = float(values.mean()), len(values)
+    between = float(values.mean(1).var(ddof=1)) / trainings if trainings > 1 else 0.0
+    half = Z * sqrt(_variance(values.mean(0), clusters, shared) + between)
+    return mean, mean - half, mean + half
+
+
 RESAMPLES = 1000
 """Number of bootstrap resamples for the interval of a rank correlation."""
 

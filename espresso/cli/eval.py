@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import sys
+from contextlib import redirect_stdout
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
 import typer
 
@@ -19,6 +21,8 @@ if TYPE_CHECKING:
     from eval.run import RunProgress, RunSummary
 
 app = typer.Typer(no_args_is_help=True, help="Run benchmarks and report on runs.")
+study = typer.Typer(no_args_is_help=True, help="Compare parts of the pipeline, or classifiers. The same command resumes.")
+app.add_typer(study, name="study")
 
 _DATASET = typer.Argument(
     help="records, world, videoespresso, nextqa, egoschema, mvbench, videomme, nlvr2, raiv or raiv-reasons."
@@ -153,9 +157,8 @@ def export(
         _print_left_out(show.console(), exported.bad, exported.missing)
 
 
-@app.command()
-def study(
-    part: Literal["selector"] = typer.Argument(help="The part of the pipeline to study."),
+@study.command("selector")
+def study_selector(
     bench: str = typer.Option("world", help="The dataset."),
     *,
     profile: list[str] = typer.Option(["tiny"], help="Profile of the models. May be repeated."),
@@ -181,6 +184,32 @@ def study(
     else:
         typer.echo(markdown(found))
     show.console(stderr=True).print(f"{out}/study.md, study.json, study.png", soft_wrap=True)
+
+
+@study.command("raiv")
+def study_raiv(
+    config: Path = typer.Argument(help="A YAML file such as finetune/configs/raiv-study.yaml."),
+    output: Path | None = typer.Option(None, help="Folder of the study, instead of the config's."),
+    as_json: bool = typer.Option(False, "--json", help="Print one JSON document."),
+) -> None:
+    """Train and compare classifiers of pairs: RAIV's Tables 2, 3, 5 and 6 in the world.
+
+    A second process with the same command shares the work.
+    """
+    from espresso.cli import show
+    from finetune.config import read_config
+    from finetune.fusion.config import RaivStudy
+
+    settings = read_config(config, RaivStudy, output=output)
+    from finetune.fusion.study import markdown, run_study  # takes seconds to import; report an invalid config first
+
+    with redirect_stdout(sys.stderr):  # the trainer's log
+        rows = run_study(settings, lambda name, done, total: typer.echo(f"{name} ({done + 1} of {total})", err=True))
+    if as_json:
+        show.print_json((settings.output / "study.json").read_text(encoding="utf-8").rstrip())
+    else:
+        typer.echo(markdown(rows))
+    show.console(stderr=True).print(f"{settings.output}/study.md, study.json", soft_wrap=True)
 
 
 @app.command("annotations")

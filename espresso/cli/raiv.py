@@ -35,8 +35,8 @@ def raiv() -> None:
 @app.command()
 def build(
     out: Path = typer.Option(help="JSONL file for the pairs. It must not exist."),
-    source: Literal["world", "imsitu", "vidsitu", "imsitu+vidsitu", "ip2p"] = typer.Option(
-        "world", help="The generated world, annotation files, or edited images (InstructPix2Pix)."
+    source: Literal["world", "imsitu", "vidsitu", "imsitu+vidsitu", "ip2p", "world-edits"] = typer.Option(
+        "world", help="The generated world, annotation files, or edited images (of InstructPix2Pix or the world)."
     ),
     kind: Literal["im-im", "im-vid", "vid-vid"] = typer.Option("im-im", help="What the two visuals of a pair are."),
     count: int = typer.Option(3000, min=20, help="Number of pairs in train, val and test together, 7:1:2."),
@@ -53,10 +53,12 @@ def build(
     from espresso.errors import DataError
 
     files.refuse_existing(out)
-    if source == "ip2p":
-        if annotations is None or kind != "im-im":
-            raise DataError("edited images are read from your files. Give --annotations FOLDER with --kind im-im.")
-        edits = edited.read(annotations)
+    if source == "ip2p" or source == "world-edits":  # noqa: PLR1714 - narrows the type
+        if kind != "im-im":
+            raise DataError("edited images are two images. Leave out --kind.")
+        if source == "ip2p" and annotations is None:
+            raise DataError("edited images are read from your files. Give --annotations FOLDER.")
+        edits = edited.read(annotations) if source == "ip2p" and annotations else files.load_world_edits(count)
         bad, missing, notes = edits.bad, edits.missing, tuple[str, ...]()
         built = edited.build(edits.edits, count, seed)
     else:

@@ -148,17 +148,17 @@ def clips(split: Split, indices: Sequence[int], on_clip: Callable[[int, int], No
 
 
 def frames(
-    split: Split, wanted: Sequence[tuple[int, float]], on_frame: Callable[[int, int], None] | None = None
-) -> dict[tuple[int, float], Path]:
+    split: Split, wanted: Sequence[RenderedFrame], on_frame: Callable[[int, int], None] | None = None
+) -> dict[RenderedFrame, Path]:
     """Render frames of stories as PNG files, unless they are in the cache folder already.
 
     Args:
         split: one of `espresso.world.SPLITS`.
-        wanted: (index of the story, time in seconds) of each frame.
+        wanted: frames of the split, each once.
         on_frame: called with (frames done, all frames) while frames are rendered.
 
     Returns:
-        (index, time) -> path of the image.
+        Frame -> path of the image.
 
     Raises:
         DataError: the images cannot be written.
@@ -166,11 +166,11 @@ def frames(
     with _locked(split) as folder:
         pictures = folder.with_name(f"{split}-frames")
         pictures.mkdir(exist_ok=True)
-        paths = {(index, time): pictures / f"{split}-{index:05d}-{time:.3f}.png" for index, time in wanted}
-        for done, ((index, time), path) in enumerate(paths.items(), 1):
+        paths = {frame: pictures / f"{split}-{frame.index:05d}{frame.edit}-{frame.time:.3f}.png" for frame in wanted}
+        for done, (frame, path) in enumerate(paths.items(), 1):
             if not path.is_file():
                 content = io.BytesIO()
-                Image.fromarray(RenderedFrame(split, index, time).pixels(FRAME_SIZE)).save(content, "PNG")
+                Image.fromarray(frame.pixels(FRAME_SIZE)).save(content, "PNG")
                 write_atomic(path, content.getvalue())
             if on_frame:
                 on_frame(done, len(paths))
@@ -261,15 +261,20 @@ class RenderedFrame:
     time: float
     """Seconds."""
 
+    edit: str = ""
+    """How the story is edited, see `espresso.world.edits`; "" is the story itself."""
+
     def pixels(self, size: int) -> np.ndarray:
         """Render the frame at twice the size and average it down, as in clips.
 
         See `espresso.datasets.FrameReference.pixels`.
         """
-        return np.array(Image.fromarray(world.render(_story(self.split, self.index), self.time, 2 * size)).reduce(2))
+        return np.array(Image.fromarray(world.render(_story(self.split, self.index, self.edit), self.time, 2 * size)).reduce(2))
 
 
-_story = lru_cache(maxsize=256)(world.story)
+@lru_cache(maxsize=256)
+def _story(split: Split, index: int, edit: str = "") -> Story:
+    return world.edited(_story(split, index), edit) if edit else world.story(split, index)
 
 
 def _uniform_times(story: Story, count: int) -> list[float]:

@@ -78,6 +78,9 @@ class FusionConfig(PreTrainedConfig):
         super().__post_init__(**kwargs)
 
 
+AutoConfig.register(FusionConfig.model_type, FusionConfig)  # so that AutoTokenizer knows the folder of a fusion model
+
+
 def _configuration(part: dict[str, Any]) -> PreTrainedConfig:
     model_type = part.pop("model_type")
     vision: Any = _VISION_CONFIGS.get(model_type)

@@ -10,6 +10,8 @@ import numpy as np
 import torch
 from transformers import AutoImageProcessor, AutoTokenizer, PreTrainedTokenizerBase
 
+from espresso.fusion import config as _  # noqa: F401 - registers the configuration
+
 
 class FusionProcessor:
     """The image processor of the vision encoder and the tokenizer of the text encoder."""

@@ -20,7 +20,7 @@ from transformers import (
     ViTImageProcessor,
 )
 
-from espresso.datasets.raiv import world
+from espresso.datasets.raiv import edited, files, world
 from espresso.datasets.raiv.pairs import mine
 from espresso.datasets.raiv.reasons import reason_question
 from espresso.datasets.raiv.statements import KINDS
@@ -160,6 +160,10 @@ def vocabulary() -> list[str]:
     for kind in KINDS:
         for pair in mine(kind, situations, VOCABULARY_PAIRS, rng):
             texts += [pair.statement, *((reason_question(pair).text, *pair.reasons) if pair.reasons else ())]
+    texts += [
+        pair.statement
+        for pair in edited.build_split(files.load_world_edits(VOCABULARY_PAIRS, "train").edits, "train", VOCABULARY_PAIRS, 0)
+    ]
     split = BertPreTokenizer()
     words = {word for text in texts for word, _ in split.pre_tokenize_str(text.lower())}
     letters = string.ascii_lowercase + string.digits + string.punctuation

@@ -16,6 +16,10 @@ Mining = Literal["conditioned", "random"]
 with the first, or any (Table 6)."""
 
 
+Side = Literal["first", "second"]
+"""A visual of a pair."""
+
+
 class NamedEncoders(Settings):
     """Encoders by their names on the Hugging Face hub, or folders, with their weights."""
 
@@ -101,8 +105,16 @@ class WorldPairs(Settings):
     """Number of training pairs."""
 
 
+class WorldEdits(Settings):
+    """Pairs of edited images of the procedural world, built when a training starts."""
+
+    format: Literal["world-edits"]
+    count: int = Field(gt=0)
+    """Number of training pairs."""
+
+
 Situations = Annotated[WorldSituations | CaptionedMedia, Field(discriminator="format")]
-Pairs = Annotated[PairFile | WorldPairs, Field(discriminator="format")]
+Pairs = Annotated[PairFile | WorldPairs | WorldEdits, Field(discriminator="format")]
 
 
 class StageConfig(Settings):
@@ -116,6 +128,8 @@ class StageConfig(Settings):
     """Peak learning rate."""
     warmup: float = Field(default=0.1, ge=0, lt=1)
     """Share of the steps with a rising learning rate; then it falls linearly to zero."""
+    start: Path | None = None
+    """Folder of a trained model to start from. None is the result of the stage before."""
 
 
 class PretrainConfig(StageConfig):
@@ -145,10 +159,14 @@ class PairsConfig(StageConfig):
     data: tuple[Pairs, ...] = Field(min_length=1)
     reasons: bool = False
     """Train on reasons of false statements instead of on statements."""
+    share: float = Field(default=1.0, gt=0, le=1)
+    """Share of the pairs to train on."""
+    hidden: tuple[Side, ...] = ()
+    """Visuals that are replaced by a black picture, to measure what the rest gives away."""
 
 
 class FusionTraining(Settings):
-    """All stages of a classifier; each starts from the stage before, if the file has it."""
+    """All stages of a classifier; each starts from the stage before, if the file has one."""
 
     encoders: NamedEncoders | NamedBackbone | MiniatureEncoders
     architecture: Architecture = Architecture()
@@ -170,3 +188,22 @@ class FusionTraining(Settings):
     """Whether to train in mixed precision."""
     seed: int = 0
     """Seed of new weights, and of what is drawn from the data."""
+
+
+class RaivStudy(FusionTraining):
+    """A study of the classifier: what its trainings have in common, see `finetune.fusion.study`."""
+
+    encoders: NamedEncoders | MiniatureEncoders
+    pretrain: PretrainConfig
+    tsp: TspConfig
+    """With images and videos; the other trainings differ from it in `kinds` and `mining`."""
+    fine_tuning: StageConfig
+    """Fine-tuning on the pairs of a dataset."""
+    count: PositiveInt
+    """Training pairs of each dataset of situations."""
+    edits: PositiveInt
+    """Training pairs of edited images."""
+    shares: tuple[float, ...] = (0.01, 0.1, 0.5, 1.0)
+    """Shares of the edited images to train on (Table 5)."""
+    seeds: tuple[int, ...] = (0, 1, 2)
+    """Seeds of the fine-tunings: of new weights, of the pairs that are drawn and of their order."""

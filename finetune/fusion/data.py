@@ -7,12 +7,12 @@ from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from espresso.datasets.raiv import files, pairs, read_pairs, world
+from espresso.datasets.raiv import edited, files, pairs, read_pairs, world
 from espresso.datasets.raiv.pairs import RaivPair
 from espresso.datasets.raiv.situations import Situation, VisualReference
 from espresso.datasets.videos import VideoFolder
 from finetune.fusion import captions
-from finetune.fusion.config import PairFile, Pairs, Situations, WorldSituations
+from finetune.fusion.config import PairFile, Pairs, Situations, WorldEdits, WorldSituations
 
 logger = logging.getLogger(__name__)
 
@@ -39,7 +39,7 @@ def load_situations(sources: Sequence[Situations]) -> list[Situation]:
 
 
 def load_pairs(sources: Sequence[Pairs], seed: int) -> list[RaivPair]:
-    """Return the training pairs of all sources.
+    """Return the training pairs of all sources, the true and the false one of a statement in turn.
 
     Pairs with a visual that is not found are left out, with a warning.
 
@@ -59,6 +59,9 @@ def _pairs(source: Pairs, seed: int) -> Iterator[RaivPair]:
         folder.report()
         return
     total = round(source.count / 0.7)  # as many as `espresso raiv build` makes for such a train split
+    if isinstance(source, WorldEdits):
+        yield from edited.build_split(files.load_world_edits(total, "train").edits, "train", source.count, seed)
+        return
     built = pairs.build(source.kind, files.load_world(source.kind, total).situations, total, seed, common=1.0)
     yield from (pair for pair in built.pairs if pair.split == "train")
 

@@ -28,7 +28,7 @@ from finetune.fusion.build import build_classifier, build_pretraining, build_pro
 from finetune.fusion.config import FusionTraining, StageConfig
 from finetune.fusion.frames import FrameReader
 from finetune.fusion.pretraining import CaptionBatches, FusionForPretraining
-from finetune.fusion.rows import MinedBatches, RowCollator, reasons, statements
+from finetune.fusion.rows import MinedBatches, RowCollator, hidden_sides, reasons, statements
 from finetune.install import check_output
 from finetune.provenance import package_versions
 
@@ -95,8 +95,8 @@ def train(config: FusionTraining, stage: Stage, *, steps: int | None = None) -> 
 
     Args:
         config: the configuration.
-        stage: "pretrain", "tsp" or "pairs". A stage starts from the result of the nearest earlier
-            one that the configuration has, or from new weights.
+        stage: "pretrain", "tsp" or "pairs". A stage starts from its `start`, from the result of the
+            nearest earlier one that the configuration has, or from new weights.
         steps: number of optimizer steps, instead of the stage's epochs.
 
     Returns:
@@ -113,7 +113,7 @@ def train(config: FusionTraining, stage: Stage, *, steps: int | None = None) -> 
     check_output(out)
     checkpoints = config.output / f"{stage}-checkpoints"
     processes = int(os.environ.get("WORLD_SIZE", "1"))
-    start = _start(config, stage)
+    start = settings.start or _start(config, stage)
     started = weights_digest(start) if start else None
     identity = {"config": config.model_dump(mode="json"), "stage": stage, "processes": processes, "start": started}
     claim_checkpoints(checkpoints, identity)
@@ -185,7 +185,6 @@ def _prepare(
 ) -> _Training:
     """Load the model, with the head of the stage, and the data."""
     reader = FrameReader(config.architecture.frames, config.frame_size)
-    collate = RowCollator(processor, reader)
     if stage == "pretrain":
         pretrain = config.pretrain
         assert pretrain is not None
@@ -196,6 +195,7 @@ def _prepare(
         )
         return _Training(build_pretraining(config, processor), batches, _only_item, 1, steps, len(images))
     model = build_classifier(config, processor, start)
+    collate = RowCollator(processor, reader, hidden_sides(config.pairs.hidden) if stage == "pairs" and config.pairs else ())
     if stage == "tsp":
         tsp = config.tsp
         assert tsp is not None
@@ -205,7 +205,7 @@ def _prepare(
         return _Training(model, mined, _only_item, 1, steps, len(situations))
     assert config.pairs is not None
     pairs = data.load_pairs(config.pairs.data, config.seed)
-    rows = (reasons if config.pairs.reasons else statements)(pairs)
+    rows = (reasons if config.pairs.reasons else statements)(pairs[: 2 * math.ceil(config.pairs.share * len(pairs) / 2)])
     steps = steps or math.ceil(config.pairs.epochs * len(rows) / config.pairs.batch)
     return _Training(model, cast(Dataset[Any], rows), collate, config.pairs.batch // processes, steps, len(rows))
 

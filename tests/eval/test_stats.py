@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from scipy.stats import binomtest, ttest_1samp, ttest_rel
 
-from eval.stats import cohen_kappa, difference, interval, krippendorff_alpha, mean_interval, rank_correlation
+from eval.stats import cohen_kappa, difference, interval, krippendorff_alpha, mean_interval, rank_correlation, seeded_interval
 
 
 @pytest.mark.parametrize(("right", "n"), [(3, 10), (290, 420), (0, 7), (30, 30)])
@@ -110,6 +110,24 @@ def test_equal_values_of_one_video_count_as_one_in_a_mean():
 def test_the_interval_of_a_mean_stays_on_the_scale_and_is_all_of_it_for_a_single_video():
     assert mean_interval([5, 6], "aa", within=(1, 10)) == (1, 10)
     assert mean_interval([10, 10, 9], "abc", within=(1, 10))[1] == 10
+
+
+def test_the_interval_over_trainings_covers_the_mean_of_all_trainings_and_questions():
+    """Questions and trainings vary, each as much as in a study; 20 trainings, so that z is exact enough."""
+    rng, inside = np.random.default_rng(0), 0
+    for _ in range(400):
+        training, hardness = rng.normal(0, 0.05, (20, 1)), rng.normal(0, 0.2, (1, 200))
+        values = (rng.random((20, 200)) < 0.6 + training + hardness).astype(float)
+        _, low, high = seeded_interval(values, range(200))
+        inside += low < 0.6 < high
+    assert 0.91 < inside / 400 < 0.98
+
+
+def test_one_training_has_the_interval_of_its_questions():
+    values = np.array([[1.0, 0, 1, 1, 0, 1]])
+    mean, low, high = seeded_interval(values, range(6))
+    assert (mean, high - mean) == pytest.approx((values.mean(), 1.959964 * values.std(ddof=1) / 6**0.5))
+    assert mean - low == pytest.approx(high - mean)
 
 
 def test_alpha_is_that_of_krippendorffs_example():

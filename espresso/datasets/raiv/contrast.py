@@ -224,16 +224,18 @@ def _overlap(one: str, other: str) -> bool:
     return left <= right or right <= left
 
 
-def edit_briefs(pairs: Sequence[RaivPair], edits: Mapping[tuple[str, str], Edit], seed: int) -> Iterator[Brief]:
+def edit_briefs(
+    pairs: Sequence[RaivPair], edits: Mapping[tuple[VisualReference, VisualReference], Edit], seed: int
+) -> Iterator[Brief]:
     """Yield a brief for each true pair of edited images for which there is a false one.
 
     Args:
         pairs: the pairs of the file.
-        edits: (path before, path after) -> edit, for all pairs.
+        edits: (image before, image after) -> edit, for all pairs.
         seed: seed of the choices.
     """
-    said = {paths: _words(f"{edit.caption} {edit.edit} {edit.edited_caption}") for paths, edit in edits.items()}
-    before = {paths: _words(edit.caption) for paths, edit in edits.items()}
+    said = {images: _words(f"{edit.caption} {edit.edit} {edit.edited_caption}") for images, edit in edits.items()}
+    before = {images: _words(edit.caption) for images, edit in edits.items()}
     by_split = defaultdict[str, list[RaivPair]](list)
     for pair in pairs:
         if pair.label:
@@ -241,14 +243,14 @@ def edit_briefs(pairs: Sequence[RaivPair], edits: Mapping[tuple[str, str], Edit]
     for split, members in by_split.items():
         rng = random.Random(f"{seed} write edits {split}")
         for pair in members:
-            edit = edits[_paths(pair)]
+            edit = edits[pair.visuals]
             others = rng.sample(members, min(SCANNED, len(members)))
             for word in _added(edit):
-                without = [other for other in others if word not in said[_paths(other)]]
+                without = [other for other in others if word not in said[other.visuals]]
                 if without:
-                    common = before[_paths(pair)]
-                    other = max(without, key=lambda each: len(common & before[_paths(each)]))
-                    changed = f"the second image: {word!r}; edit: {edits[_paths(other)].edit}"
+                    common = before[pair.visuals]
+                    other = max(without, key=lambda each: len(common & before[each.visuals]))
+                    changed = f"the second image: {word!r}; edit: {edits[other.visuals].edit}"
                     yield Brief(
                         pair, other.visuals, edit.caption, edit.edited_caption, word, "the second image", changed, edit=edit.edit
                     )
@@ -264,7 +266,3 @@ def _added(edit: Edit) -> list[str]:
 
 def _words(text: str) -> set[str]:
     return {*re.findall(r"[a-z]{3,}", text.lower())} - _FILLERS
-
-
-def _paths(pair: RaivPair) -> tuple[str, str]:
-    return pair.visuals[0].path, pair.visuals[1].path

@@ -5,18 +5,20 @@ Brooks, Holynski, Efros, "InstructPix2Pix: Learning to Follow Image Editing Inst
 `prompt.json` with the captions and the edit, and the images `<seed>_0.jpg` (before) and
 `<seed>_1.jpg` (after).
 
-A true statement names the edit; a false one names another edit of the same input image. Each edit
-is true of one pair and false of another one, so its text gives no hint. Two edits with different
-texts can mean the same, which makes some false statements true. Language models write the
-statements of the paper from the captions; here they are templates.
+A true statement names the edit; a false one names an edit of another pair, of the same image if it
+has several. Each edit is true of one pair and false of another one, so its text gives no hint. Two
+edits with different texts can mean the same, which makes some false statements true. Language
+models write the statements of the paper from the captions; here they are templates.
 """
 
 from __future__ import annotations
 
 import random
+from collections import defaultdict
 from collections.abc import Iterator
 from dataclasses import dataclass
 from hashlib import sha256
+from itertools import chain, islice
 from pathlib import Path
 
 from espresso.datasets.fields import text
@@ -38,11 +40,11 @@ class Edit:
     split: Split
     """Follows from the name of the prompt, so that all images of a prompt are in the same split."""
 
-    before: str
-    """Path of the image before the edit, in the folder of the dataset."""
+    before: VisualReference
+    """The image before the edit; its path is in the folder of the dataset."""
 
-    after: str
-    """Path of the image after the edit."""
+    after: VisualReference
+    """The image after the edit."""
 
     caption: str
     """Caption of the image before the edit."""
@@ -90,7 +92,8 @@ def read(folder: Path) -> LoadedEdits:
             absent = [image for image in images if not (folder / image).is_file()]
             missing += absent
             if not absent:
-                edits.append(Edit(f"{name}-{seed}", _split(str(name)), *images, caption, edit, edited))
+                before, after = (VisualReference(path=image, kind="image") for image in images)
+                edits.append(Edit(f"{name}-{seed}", _split(str(name)), before, after, caption, edit, edited))
     return LoadedEdits(edits, tuple(bad), tuple(missing))
 
 
@@ -117,18 +120,26 @@ def build(edits: list[Edit], count: int, seed: int) -> Built:
     return Built((pair for split in SPLITS for pair in pairs[split][: sizes[split]]), total, {}, 0, notes)
 
 
+def build_split(edits: list[Edit], split: Split, count: int, seed: int) -> Iterator[RaivPair]:
+    """Yield up to `count` pairs of one split, see `build`."""
+    yield from islice(_pairs([edit for edit in edits if edit.split == split], split, seed), count)
+
+
 def _pairs(edits: list[Edit], split: Split, seed: int) -> Iterator[RaivPair]:
     """Yield a true pair and a false pair of each edit in turn.
 
-    The edits are shuffled; each is false of the next image that has another edit.
+    The edits are shuffled; each is false of another edit of its image, or else of the next one.
     """
     rng = random.Random(f"{seed} edits {split}")
     left = rng.sample(edits, len(edits))
+    by_image = defaultdict[VisualReference, list[Edit]](list)
+    for edit in left:
+        by_image[edit.before].append(edit)
     if split != "train":
         left = list({edit.edit.lower(): edit for edit in left}.values())
     number = 0
     for place, edit in enumerate(left):
-        others = (left[(place + step) % len(left)] for step in range(1, len(left)))
+        others = chain(by_image[edit.before], (left[(place + step) % len(left)] for step in range(1, len(left))))
         other = next((each for each in others if each.edit.lower() != edit.edit.lower()), None)
         if other is None:
             return
@@ -138,7 +149,7 @@ def _pairs(edits: list[Edit], split: Split, seed: int) -> Iterator[RaivPair]:
                 id=f"edit-{split}-{number:06d}",
                 split=split,
                 kind="im-im",
-                visuals=(VisualReference(path=shown.before, kind="image"), VisualReference(path=shown.after, kind="image")),
+                visuals=(shown.before, shown.after),
                 statement=_statement(edit.edit, wording),
                 label=label,
                 template="edit",

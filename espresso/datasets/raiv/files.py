@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Literal
 
-from espresso.datasets.raiv import edited, imsitu, vidsitu, world
+from espresso.datasets.raiv import edited, imsitu, vidsitu, world, world_edits
 from espresso.datasets.raiv.pairs import RaivPair
 from espresso.datasets.raiv.situations import SPLITS, LoadedSituations, MediaKind, Situation, Split, VisualReference
 from espresso.datasets.raiv.statements import Kind
 from espresso.datasets.videos import VideoFolder
 from espresso.errors import DataError
+
+_WORLD = re.compile(r"world:(?:train|val|test)/(\d+)")
 
 Source = Literal["world", "imsitu", "vidsitu", "imsitu+vidsitu"]
 
@@ -55,6 +58,17 @@ def load_world(kind: Kind, count: int, on_story: Callable[[int, int], None] | No
     return world.read(MEDIA_KINDS[kind], world.stories_for(count), on_story)
 
 
+def load_world_edits(count: int, *splits: Split) -> edited.LoadedEdits:
+    """Load edited images of the world for a number of pairs.
+
+    Args:
+        count: number of pairs in all splits; an image has two edits, an edit two pairs.
+        *splits: splits to load; none is all of them.
+    """
+    stories = world.stories_for(count // 2)
+    return world_edits.read({split: stories[split] for split in splits or SPLITS})
+
+
 def load_annotated(
     pairs: Sequence[RaivPair],
     annotations: Path | None,
@@ -89,16 +103,22 @@ def load_annotated(
     return {visual: found[visual] for visual in visuals}
 
 
-def load_edits(pairs: Sequence[RaivPair], annotations: Path | None) -> dict[tuple[str, str], edited.Edit]:
-    """Load the edits of pairs of edited images, by the paths before and after.
+def load_edits(pairs: Sequence[RaivPair], annotations: Path | None) -> dict[tuple[VisualReference, VisualReference], edited.Edit]:
+    """Load the edits of pairs of edited images, by the images before and after.
 
     Raises:
         DataError: the folder is missing or invalid, or does not have an image.
     """
-    if annotations is None:
+    stories = dict[Split, int]()
+    for pair in pairs:
+        if match := _WORLD.match(pair.visuals[0].path):
+            stories[pair.split] = max(stories.get(pair.split, 0), int(match[1]) + 1)
+    if annotations is None and not stories:
         raise DataError("edited images are read from your files. Give --annotations FOLDER.")
-    edits = {(edit.before, edit.after): edit for edit in edited.read(annotations).edits}
-    if absent := next((pair for pair in pairs if (pair.visuals[0].path, pair.visuals[1].path) not in edits), None):
+    loaded = [world_edits.read(stories)] if stories else []
+    loaded += [edited.read(annotations)] if annotations else []
+    edits = {(edit.before, edit.after): edit for part in loaded for edit in part.edits}
+    if absent := next((pair for pair in pairs if pair.visuals not in edits), None):
         raise DataError(f"{absent.visuals[0].path}: not an image of {annotations}. Give the folder that the pairs are of.")
     return edits
 

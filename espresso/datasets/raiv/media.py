@@ -11,17 +11,19 @@ from typing import cast
 from espresso.datasets import world
 from espresso.datasets.raiv.situations import VisualReference
 from espresso.datasets.videos import VideoFolder
+from espresso.datasets.world import RenderedFrame
 from espresso.media import segment_source
 from espresso.world import Split
 
-_WORLD = re.compile(r"world:(train|val|test)/(\d+)(?:@([\d.]+)|(#t=[\d.,]+))?")
-"""Split, index of the story, and time of an image or segment of a video."""
+_WORLD = re.compile(r"world:(train|val|test)/(\d+)(?:(\+[a-z]+-[a-z]+=[a-z]+-[a-z]+)?@([\d.]+)|(#t=[\d.,]+))?")
+"""Split and index of the story; edit and time of an image, or segment of a video."""
 
 
 def name_of(visual: VisualReference) -> str:
     """Return a visual as one text: `run.mp4#t=2,4`, `world:test/12#t=2,4` or `world:test/12@3.5`.
 
-    The latter is the frame of a story of the world at 3.5 s.
+    The latter is the frame of a story of the world at 3.5 s; `world:test/12+red-car=blue-car@3.5`
+    is that of an edited story.
 
     Raises:
         ValueError: it is not a story of the world, or an image of one without a time.
@@ -51,29 +53,30 @@ def render(names: Iterable[str], on_clip: Callable[[int, int], None] | None = No
         DataError: the files cannot be written.
     """
     found = {name: match for name in names if (match := _WORLD.fullmatch(name))}
-    frames, clips = defaultdict[Split, dict[tuple[int, float], None]](dict), defaultdict[Split, dict[int, None]](dict)
-    for split, index, time, _ in map(_parts, found.values()):
-        if time is None:
-            clips[split][index] = None
+    frames, clips = defaultdict[Split, dict[RenderedFrame, None]](dict), defaultdict[Split, dict[int, None]](dict)
+    for match in found.values():
+        split, index = cast(Split, match[1]), int(match[2])
+        if match[4]:
+            frames[split][_frame(match)] = None
         else:
-            frames[split][index, time] = None
+            clips[split][index] = None
     total, done = sum(map(len, clips.values())) + sum(map(len, frames.values())), 0
 
     def report(number: int, _: int) -> None:
         if on_clip:
             on_clip(done + number, total)
 
-    images, videos = dict[tuple[Split, int, float], Path](), dict[tuple[Split, int], Path]()
+    images, videos = dict[RenderedFrame, Path](), dict[tuple[Split, int], Path]()
     for split, indices in clips.items():
         videos |= {(split, index): path for index, path in world.clips(split, list(indices), report).items()}
         done += len(indices)
     for split, wanted in frames.items():
-        images |= {(split, *key): path for key, path in world.frames(split, list(wanted), report).items()}
+        images |= world.frames(split, list(wanted), report)
         done += len(wanted)
     paths = dict[str, str]()
     for name, match in found.items():
-        split, index, time, segment = _parts(match)
-        paths[name] = f"{videos[split, index]}{segment}" if time is None else str(images[split, index, time])
+        video = videos.get((cast(Split, match[1]), int(match[2])))
+        paths[name] = str(images[_frame(match)]) if match[4] else f"{video}{match[5] or ''}"
     return paths
 
 
@@ -85,6 +88,6 @@ class PairFolder(VideoFolder):
         return Path(render([name])[name]) if _WORLD.fullmatch(name) else super().find(name)
 
 
-def _parts(match: re.Match[str]) -> tuple[Split, int, float | None, str]:
-    """Return split, index, time of an image and segment of a video."""
-    return cast(Split, match[1]), int(match[2]), float(match[3]) if match[3] else None, match[4] or ""
+def _frame(match: re.Match[str]) -> RenderedFrame:
+    """Return the frame that an image shows."""
+    return RenderedFrame(cast(Split, match[1]), int(match[2]), float(match[4]), (match[3] or "").removeprefix("+"))

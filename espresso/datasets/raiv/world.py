@@ -76,11 +76,12 @@ def frames(visual: VisualReference, count: int) -> tuple[RenderedFrame, ...]:
         visual: a reference that `read` made.
         count: number of frames of a video; an image has one.
     """
-    split, _, index = visual.path.removeprefix("world:").partition("/")
+    split, _, story = visual.path.removeprefix("world:").partition("/")
+    index, _, edit = story.partition("+")
     start, end = visual.span or (0.0, 0.0)
     count = 1 if visual.kind == "image" else count
     times = [start + (number + 0.5) * (end - start) / count for number in range(count)]
-    return tuple(RenderedFrame(cast(world.Split, split), int(index), round(time, 3)) for time in times)
+    return tuple(RenderedFrame(cast(world.Split, split), int(index), round(time, 3), edit) for time in times)
 
 
 def _situation(story: Story, split: Split, number: int, kind: MediaKind) -> Situation:

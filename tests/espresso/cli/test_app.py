@@ -49,7 +49,11 @@ def test_a_group_that_does_not_exist_is_exit_code_2(espresso):
             {"engine": "executor"}
             | {name: name for name in ("split", "limit", "strategy", "frames", "protocol", "given_evidence", "seed")},
         ),
-        ("eval:study", "eval.report.frame_study:selector_study", {"split": "split", "limit": "limit", "count": "counts"}),
+        (
+            "eval:study_selector",
+            "eval.report.frame_study:selector_study",
+            {"split": "split", "limit": "limit", "count": "counts"},
+        ),
     ],
 )
 def test_the_command_line_has_the_defaults_of_the_functions(command, function, names):

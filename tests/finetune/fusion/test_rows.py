@@ -84,3 +84,13 @@ def test_rows_of_the_reasoning_task_have_one_right_reason_each(situations):
     assert sum(row.label for row in rows) == len(false)
     assert all(pair.statement in row.text for pair, row in zip(false, rows[::3], strict=True))
     assert [row.label for row in statements(mined)] == [pair.label for pair in mined]
+
+
+def test_a_hidden_visual_is_the_same_black_picture_in_all_rows(situations, collate):
+    rows = statements(mine("im-vid", situations, 12, random.Random(0)))
+    for hidden, distinct in (([0], len({row.visuals[1] for row in rows})), ([0, 1], 0)):
+        batch = RowCollator(collate.processor, collate.reader, hidden)(rows)
+        assert len(batch["frames"]) == distinct + 1
+        assert all(len({place.item() for place in batch["pairs"][:, side]}) == 1 for side in hidden)
+        black = batch["pixel_values"][batch["frames"][batch["pairs"][0, 0], 0]]
+        assert (black == black[:, :1, :1]).all()

@@ -122,7 +122,8 @@ def test_words_of_the_fact_itself_are_no_negation():
 
 
 def edit(name, caption, instruction, after, split="test"):
-    return Edit(name, split, f"{name}_0.jpg", f"{name}_1.jpg", caption, instruction, after)
+    before, edited = (VisualReference(path=f"{name}_{number}.jpg", kind="image") for number in (0, 1))
+    return Edit(name, split, before, edited, caption, instruction, after)
 
 
 def test_edits_are_false_of_images_whose_captions_lack_the_added_word():
@@ -135,7 +136,7 @@ def test_edits_are_false_of_images_whose_captions_lack_the_added_word():
     pairs = [
         RaivPair(
             id=each.id, split="test", kind="im-im", statement="x", label=True, template="edit",
-            visuals=(VisualReference(path=each.before, kind="image"), VisualReference(path=each.after, kind="image")),
+            visuals=(each.before, each.after),
         )
         for each in edits
     ]  # fmt: skip

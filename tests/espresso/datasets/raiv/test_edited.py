@@ -34,7 +34,7 @@ def test_images_and_captions_are_read(folder):
     loaded = edited.read(folder)
     assert len(loaded.edits) == 120
     first = loaded.edits[0]
-    assert (first.before, first.after) == ("0000000/42_0.jpg", "0000000/42_1.jpg")
+    assert (first.before.path, first.after.path) == ("0000000/42_0.jpg", "0000000/42_1.jpg")
     assert (first.caption, first.edit, first.edited_caption) == ("a field 0", "make it season 0", "a field 0 in season 0")
 
 
@@ -59,8 +59,8 @@ def test_each_edit_is_true_of_its_images_and_false_of_others(folder):
     pairs = list(edited.build(edits, 60, 0).pairs)
     by_image = {edit.before: edit for edit in edits}
     for pair in pairs:
-        edit = by_image[pair.visuals[0].path]
-        assert pair.visuals[1].path == edit.after
+        edit = by_image[pair.visuals[0]]
+        assert pair.visuals[1] == edit.after
         assert (edit.edit in pair.statement.rstrip('."').split(": ")[-1].split('"')) is pair.label
     labels = defaultdict(Counter)
     for pair in pairs:

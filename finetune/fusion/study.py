@@ -1,0 +1,351 @@
+"""RAIV's Tables 2, 3, 5 and 6 for the procedural world: `espresso eval study raiv CONFIG`.
+
+One model is pre-trained, and gets task-specific pre-training (TSP) in several ways. From each, and
+from random weights, a classifier is fine-tuned on each dataset with several seeds and answers the
+test questions of `espresso eval run raiv` and `raiv-reasons`. Classifiers that do not see both
+visuals measure what the rest of a pair gives away.
+
+Each classifier has a folder, with its answers in `correct.json`; its weights are deleted when it
+has answered. The same command resumes, and a second process that runs it shares the work: a
+training belongs to the process that holds the lock of its folder.
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections import defaultdict
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import torch
+from filelock import FileLock, Timeout
+
+from espresso.datasets.raiv import edited, files
+from espresso.datasets.raiv.pairs import RaivPair
+from espresso.datasets.raiv.questions import WORLD_PAIRS, world_pairs
+from espresso.datasets.raiv.statements import KINDS
+from espresso.errors import DataError
+from espresso.files import write_atomic
+from espresso.fusion.config import Fusion, FusionConfig
+from espresso.fusion.model import pair_model
+from espresso.fusion.processor import FusionProcessor
+from espresso.schema import Record
+from eval.stats import seeded_interval
+from finetune.fusion.config import FusionTraining, PairsConfig, RaivStudy, Side, WorldEdits, WorldPairs
+from finetune.fusion.frames import FrameReader
+from finetune.fusion.rows import RowCollator, hidden_sides, reasons, statements
+from finetune.fusion.train import STAGES, Stage, train
+from finetune.install import check_output
+
+Start = Literal["none", "pretrain", "tsp-images", "tsp", "tsp-random"]
+"""What a classifier starts from: random weights, pre-training, or TSP with images, with images and
+videos, or with pairs of random visuals."""
+
+Dataset = Literal["im-im", "im-vid", "vid-vid", "edits"]
+DATASETS: tuple[Dataset, ...] = (*KINDS, "edits")
+
+Progress = Callable[[str, int, int], None]
+"""Called with what is done, the number of finished trainings and of all."""
+
+UNRELATED = ("output", "seeds", "shares", "save_every", "workers", "threads")
+"""Keys of a configuration that may change when a study goes on."""
+
+BATCH = 100
+"""Rows that are classified at once."""
+
+FUSIONS: tuple[Fusion, ...] = ("early", "mid", "late")
+
+
+@dataclass(frozen=True)
+class Setting:
+    """A classifier but for its seed."""
+
+    start: Start
+
+    dataset: Dataset
+
+    reasons: bool = False
+    """Whether it chooses reasons; else it judges statements."""
+
+    fusion: Fusion = "late"
+
+    share: float = 1.0
+    """Share of the training pairs."""
+
+    hidden: tuple[Side, ...] = ()
+    """Visuals that it does not see, in training and test."""
+
+    def name(self, seed: int) -> str:
+        """Return the name of the folder of a seed."""
+        parts = [self.start, self.dataset, "reasons" if self.reasons else "", self.fusion if self.fusion != "late" else ""]
+        parts += [f"{self.share:g}" if self.share < 1 else "", *(f"no-{side}" for side in self.hidden), f"seed{seed}"]
+        return "-".join(filter(None, parts))
+
+
+class Estimate(Record):
+    """A share of right answers, or a difference of shares, with its 95 % interval."""
+
+    mean: float
+
+    low: float
+
+    high: float
+
+    n: int
+    """Number of questions."""
+
+
+class StudyRow(Record):
+    """One row of a table."""
+
+    table: str
+    """Name of the table: "Table 2"."""
+
+    name: str
+    """What the row is about."""
+
+    cells: dict[str, Estimate]
+    """Column -> result."""
+
+
+TABLE_2: tuple[Start, ...] = ("none", "pretrain", "tsp-images", "tsp")
+"""The rows of classifiers in Tables 2 and 3."""
+NAMES: dict[Start, str] = {
+    "none": "no pre-training", "pretrain": "pre-training", "tsp-images": "+ TSP, images",
+    "tsp": "+ TSP, images and videos", "tsp-random": "+ TSP, random pairs",
+}  # fmt: skip
+"""Names of the rows."""
+HIDDEN: dict[tuple[Side, ...], str] = {
+    ("first", "second"): "statement alone", ("second",): "statement and first visual", ("first",): "statement and second visual",
+}  # fmt: skip
+"""Visuals that are hidden -> name of the row."""
+
+STATEMENTS, REASONS, EDITS, MINING = (
+    "Table 2: statements", "Table 3: reasons", "Table 5: edited images", "Table 6: how pairs are mined",
+)  # fmt: skip
+DIFFERENCES = (
+    (STATEMENTS, NAMES["tsp"], NAMES["pretrain"]), (REASONS, NAMES["tsp"], NAMES["pretrain"]),
+    *((EDITS, f"{fusion} + TSP", fusion) for fusion in FUSIONS), (MINING, NAMES["tsp"], NAMES["tsp-random"]),
+)  # fmt: skip
+"""Table, and two of its rows whose paired difference is a further row."""
+
+
+Cell = tuple[str, str, str, Setting]
+"""Table, row, column and classifier."""
+
+
+def cells_of(config: RaivStudy) -> Iterator[Cell]:
+    """Yield the cells of all tables."""
+    for start in TABLE_2:
+        for dataset in DATASETS:
+            yield STATEMENTS, NAMES[start], dataset, Setting(start, dataset)
+    for hidden, name in HIDDEN.items():
+        for kind in KINDS:
+            yield STATEMENTS, name, kind, Setting("tsp", kind, hidden=hidden)
+    for start in TABLE_2:
+        for kind in KINDS:
+            yield REASONS, NAMES[start], kind, Setting(start, kind, reasons=True)
+    for fusion in FUSIONS:
+        starts: tuple[Start, ...] = ("pretrain", "tsp-images")
+        for start in starts:
+            for share in config.shares:
+                row = f"{fusion}{' + TSP' if start == 'tsp-images' else ''}"
+                yield EDITS, row, f"{share:.0%}", Setting(start, "edits", fusion=fusion, share=share)
+    starts = ("tsp-random", "tsp")
+    for start in starts:
+        for kind in KINDS:
+            for reasons_too in (False, True):
+                column = f"{kind}{', reasons' if reasons_too else ''}"
+                yield MINING, NAMES[start], column, Setting(start, kind, reasons=reasons_too)
+
+
+def run_study(config: RaivStudy, on_progress: Progress) -> list[StudyRow]:
+    """Train and measure all classifiers; write `study.md` and `study.json` to the output folder.
+
+    Args:
+        config: what the trainings have in common; its output is the folder of the study.
+        on_progress: called before each training.
+
+    Returns:
+        The rows of the tables, in order.
+
+    Raises:
+        DataError: a result cannot be written, or a training of another configuration is there.
+    """
+    cells = list(cells_of(config))
+    classifiers = list(dict.fromkeys(setting for *_, setting in cells))
+    trainings = [(setting, seed) for seed in config.seeds for setting in classifiers]
+    _claim(config)
+    for wait in (False, True):  # first what no other process trains, then what the others have not finished
+        for done, (setting, seed) in enumerate(trainings):
+            on_progress(setting.name(seed), done, len(trainings))
+            _correct(config, setting, seed, wait=wait)
+    correct = {each: np.array([_correct(config, each, seed, wait=True) for seed in config.seeds], float) for each in classifiers}
+    rows = list(_rows(cells, correct))
+    write_atomic(config.output / "study.json", "[" + ",\n".join(row.model_dump_json() for row in rows) + "]\n")
+    write_atomic(config.output / "study.md", markdown(rows))
+    return rows
+
+
+def _claim(config: RaivStudy) -> None:
+    """Record the configuration in the folder of the study. Raises DataError if it has another."""
+    file = config.output / "study-config.json"
+    check_output(config.output / "pretrain")
+    text = config.model_dump_json(indent=2, exclude=set(UNRELATED)) + "\n"
+    if file.is_file() and file.read_text() != text:
+        raise DataError(f"{config.output}: is the study of another configuration. Delete the folder or choose another --output.")
+    write_atomic(file, text)
+
+
+def _correct(config: RaivStudy, setting: Setting, seed: int, *, wait: bool) -> list[bool] | None:
+    """Return which test questions a classifier answers correctly; train it if it has not answered.
+
+    Returns None if another process trains it and this one is not to wait.
+    """
+    folder = config.output / setting.name(seed)
+    answers = folder / "correct.json"
+    if not answers.is_file():
+        try:
+            with FileLock(config.output / f"{folder.name}.lock", blocking=wait):
+                if not answers.is_file():
+                    model = _fine_tune(config, setting, seed, folder)
+                    write_atomic(answers, json.dumps(_answer(model, config, setting)))
+                    for part in ("pairs", "pairs-checkpoints"):
+                        shutil.rmtree(folder / part, ignore_errors=True)
+        except Timeout:
+            return None
+    return list(json.loads(answers.read_text()))
+
+
+def _fine_tune(config: RaivStudy, setting: Setting, seed: int, folder: Path) -> Path:
+    """Fine-tune a classifier; return the folder of the model."""
+    data: WorldEdits | WorldPairs = WorldEdits(format="world-edits", count=config.edits)
+    if setting.dataset != "edits":
+        data = WorldPairs(format="world", kind=setting.dataset, count=config.count)
+    pairs = PairsConfig(
+        **dict(config.fine_tuning) | {"start": _start(config, setting.start, setting.fusion)},
+        data=(data,),
+        reasons=setting.reasons,
+        share=setting.share,
+        hidden=setting.hidden,
+    )
+    return _train(config, "pairs", folder, setting.fusion, pairs=pairs, seed=seed)
+
+
+def _start(config: RaivStudy, start: Start, fusion: Fusion) -> Path | None:
+    """Return the model that a classifier starts from; train it if it is not there."""
+    if start == "none":
+        return None
+    pretrained = config.output / "pretrain"
+    if start == "pretrain":
+        return _once(pretrained, lambda: _train(config, "pretrain", pretrained, "late", pretrain=config.pretrain))
+    tsp = config.tsp.model_copy(
+        update={
+            "start": _start(config, "pretrain", "late"),
+            "kinds": ("im-im",) if start == "tsp-images" else config.tsp.kinds,
+            "mining": "random" if start == "tsp-random" else "conditioned",
+        }
+    )
+    folder = config.output / (start if fusion == "late" else f"{start}-{fusion}")
+    return _once(folder, lambda: _train(config, "tsp", folder, fusion, tsp=tsp))
+
+
+def _once(folder: Path, make: Callable[[], Path]) -> Path:
+    """Return the model of a folder; make it if it is not there, or wait for another process."""
+    with FileLock(folder.with_name(f"{folder.name}.lock")):
+        done = next(folder.glob("*/lineage.json"), None)
+        return done.parent if done else make()
+
+
+def _train(config: RaivStudy, stage: Stage, folder: Path, fusion: Fusion, **changes: Any) -> Path:
+    """Train a stage with the study's settings into a folder; return the folder of the model."""
+    shared: dict[str, Any] = {name: getattr(config, name) for name in FusionTraining.model_fields if name not in STAGES}
+    shared |= {"output": folder, "architecture": config.architecture.model_copy(update={"fusion": fusion})}
+    train(FusionTraining(**shared | changes), stage)
+    return folder / stage
+
+
+def _answer(folder: Path, config: RaivStudy, setting: Setting) -> list[bool]:
+    """Return which test questions the classifier of a folder answers correctly."""
+    model: Any = pair_model(FusionConfig.from_pretrained(folder))
+    model = model.from_pretrained(folder).eval()
+    reader = _reader(config.architecture.frames, config.frame_size)
+    collate = RowCollator(FusionProcessor.from_pretrained(folder), reader, hidden_sides(setting.hidden))
+    pairs = _questions(setting)
+    rows = (reasons if setting.reasons else statements)(pairs)
+    logits = list[float]()
+    for first in range(0, len(rows), BATCH):
+        batch = collate(rows[first : first + BATCH])
+        del batch["labels"]
+        with torch.inference_mode():
+            logits += model(**batch).logits.tolist()
+    if setting.reasons:
+        return [int(np.argmax(three)) == pair.reason for pair, three in zip(pairs, np.reshape(logits, (-1, 3)), strict=True)]
+    return [(logit > 0) == pair.label for pair, logit in zip(pairs, logits, strict=True)]
+
+
+@cache
+def _reader(count: int, size: int) -> FrameReader:
+    return FrameReader(count, size)
+
+
+def _questions(setting: Setting) -> list[RaivPair]:
+    """Return the test pairs of a classifier."""
+    return [pair for pair in _test_pairs(setting.dataset) if pair.reasons or not setting.reasons]
+
+
+@cache
+def _test_pairs(dataset: Dataset) -> list[RaivPair]:
+    if dataset == "edits":
+        built = edited.build(files.load_world_edits(WORLD_PAIRS).edits, WORLD_PAIRS, 0)
+        return [pair for pair in built.pairs if pair.split == "test"]
+    return list(world_pairs(dataset, "test"))
+
+
+def _rows(cells: Sequence[Cell], correct: Mapping[Setting, np.ndarray]) -> Iterator[StudyRow]:
+    """Yield the rows of the tables; `correct` has arrays of (seeds, questions)."""
+    found = defaultdict[tuple[str, str], dict[str, Setting]](dict)
+    for table, row, column, setting in cells:
+        found[table, row][column] = setting
+    for table in dict.fromkeys(table for table, _ in found):
+        for (own, name), columns in found.items():
+            if own == table:
+                yield StudyRow(
+                    table=table, name=name, cells={column: _estimate(each, correct[each]) for column, each in columns.items()}
+                )
+        for own, ours, theirs in DIFFERENCES:
+            if own == table:
+                pairs = {column: (found[table, ours][column], found[table, theirs][column]) for column in found[table, theirs]}
+                estimates = {column: _estimate(one, correct[one] - correct[two]) for column, (one, two) in pairs.items()}
+                yield StudyRow(table=table, name=f"{ours} minus {theirs}", cells=estimates)
+
+
+def _estimate(setting: Setting, values: np.ndarray) -> Estimate:
+    pairs = _questions(setting)
+    files_of = [{visual.path for visual in pair.visuals} for pair in pairs]
+    mean, low, high = seeded_interval(values, [pair.statement for pair in pairs], files_of)
+    return Estimate(mean=mean, low=low, high=high, n=len(pairs))
+
+
+def markdown(rows: Sequence[StudyRow]) -> str:
+    """Return the tables in Markdown, in percent."""
+    lines = list[str]()
+    for table in dict.fromkeys(row.table for row in rows):
+        here = [row for row in rows if row.table == table]
+        columns = {column: cell.n for row in here for column, cell in row.cells.items()}
+        heads = ["", *(f"{column} (n = {n})" for column, n in columns.items())]
+        body = [[row.name, *(_cell(row.cells.get(column), row) for column in columns)] for row in here]
+        lines += [f"**{table}**", "", *(f"| {' | '.join(line)} |" for line in (heads, ["---"] * len(heads), *body)), ""]
+    return "\n".join(lines)
+
+
+def _cell(cell: Estimate | None, row: StudyRow) -> str:
+    if cell is None:
+        return ""
+    sign = "+" if " minus " in row.name else ""
+    return f"{100 * cell.mean:{sign}.1f} ({100 * cell.low:{sign}.1f} to {100 * cell.high:{sign}.1f})"

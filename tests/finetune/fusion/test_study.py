@@ -1,0 +1,95 @@
+"""The study of RAIV, with classifiers of a few weights and two steps."""
+
+import json
+
+import numpy as np
+import pytest
+
+from espresso.errors import DataError
+from finetune.fusion import study
+from finetune.fusion.config import RaivStudy
+from finetune.fusion.study import Setting, cells_of, markdown, run_study
+from tests.finetune.fusion.test_train import SMALL
+
+CELLS = [
+    (study.STATEMENTS, "pre-training", "im-im", Setting("pretrain", "im-im")),
+    (study.STATEMENTS, "+ TSP, images and videos", "im-im", Setting("tsp", "im-im")),
+    (study.STATEMENTS, "statement alone", "im-im", Setting("tsp", "im-im", hidden=("first", "second"))),
+    (study.REASONS, "pre-training", "im-vid", Setting("pretrain", "im-vid", reasons=True)),
+    (study.REASONS, "+ TSP, images and videos", "im-vid", Setting("none", "im-vid", reasons=True)),
+    *((study.EDITS, name, "50%", Setting("none", "edits", share=0.5, fusion=name.split()[0])) for name in (
+        "early", "early + TSP", "mid", "mid + TSP", "late", "late + TSP")),
+    (study.MINING, "+ TSP, random pairs", "im-im", Setting("tsp-random", "im-im")),
+    (study.MINING, "+ TSP, images and videos", "im-im", Setting("tsp", "im-im")),
+]  # fmt: skip
+
+
+@pytest.fixture
+def config(tmp_path, monkeypatch):
+    monkeypatch.setattr(study, "WORLD_PAIRS", 200)
+    monkeypatch.setattr("espresso.datasets.raiv.questions.WORLD_PAIRS", 200)
+    monkeypatch.setattr(study, "cells_of", lambda _: CELLS)
+    study._test_pairs.cache_clear()
+    values = {name: value for name, value in SMALL.items() if name != "pairs"} | {
+        "output": tmp_path / "study",
+        "fine_tuning": {"epochs": 0.4, "batch": 8, "learning_rate": 1e-3},
+        "count": 42,
+        "edits": 42,
+        "seeds": (0, 1),
+    }
+    yield RaivStudy(**values)
+    study._test_pairs.cache_clear()
+
+
+def test_the_tables_have_the_rows_of_the_paper(config):
+    cells = list(cells_of(config))
+    names = {table: list(dict.fromkeys(row for own, row, *_ in cells if own == table)) for table, *_ in cells}
+    assert names[study.STATEMENTS][:4] == [study.NAMES[start] for start in study.TABLE_2] == names[study.REASONS]
+    assert names[study.EDITS] == ["early", "early + TSP", "mid", "mid + TSP", "late", "late + TSP"]
+    assert names[study.MINING] == ["+ TSP, random pairs", "+ TSP, images and videos"]
+    assert {column for own, _, column, _ in cells if own == study.EDITS} == {"1%", "10%", "50%", "100%"}
+
+
+def test_classifiers_are_trained_once_and_an_interrupted_study_resumes(config, monkeypatch):
+    trained, answer = [], study._answer
+
+    def interrupted(folder, config, setting):
+        trained.append(folder.parent.name)
+        if len(trained) == 3:
+            raise KeyboardInterrupt
+        return answer(folder, config, setting)
+
+    monkeypatch.setattr(study, "_answer", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        run_study(config, lambda *_: None)
+    rows = run_study(config, lambda *_: None)
+    different = {setting for *_, setting in CELLS}
+    assert len(trained) == 2 * len(different) + 1, "only the interrupted one answers again"
+    assert run_study(config, lambda *_: None) == rows
+    assert len(trained) == 2 * len(different) + 1
+    assert not list(config.output.glob("*/pairs")), "weights of measured classifiers are deleted"
+    assert [path.name for path in config.output.glob("*/*/lineage.json")] == 3 * ["lineage.json"]
+    assert json.loads((config.output / "study.json").read_text())[0] == rows[0].model_dump()
+    assert (config.output / "study.md").read_text() == markdown(rows)
+
+
+def test_a_statement_alone_is_right_once_of_twice(config):
+    rows = {(row.table, row.name): row.cells for row in run_study(config, lambda *_: None)}
+    assert rows[study.STATEMENTS, "statement alone"]["im-im"].mean == 0.5
+    for ours, theirs in (("+ TSP, images and videos", "pre-training"),):
+        both = rows[study.STATEMENTS, ours]["im-im"].mean - rows[study.STATEMENTS, theirs]["im-im"].mean
+        difference = rows[study.STATEMENTS, f"{ours} minus {theirs}"]["im-im"]
+        assert difference.mean == pytest.approx(both)
+        assert difference.low <= difference.mean <= difference.high
+
+
+def test_a_folder_of_another_study_is_refused(config):
+    run_study(config, lambda *_: None)
+    with pytest.raises(DataError, match="another"):
+        run_study(config.model_copy(update={"count": 50}), lambda *_: None)
+
+
+def test_results_follow_the_questions(config):
+    correct = study._correct(config, Setting("none", "im-im"), 0, wait=True)
+    assert len(correct) == len(study._questions(Setting("none", "im-im")))
+    assert 0 < np.mean(correct) < 1
