@@ -205,7 +205,7 @@ def _claim(config: RaivStudy) -> None:
 def _correct(config: RaivStudy, setting: Setting, seed: int, *, wait: bool) -> list[bool] | None:
     """Return which test questions a classifier answers correctly; train it if it has not answered.
 
-    Returns None if another process trains it and this one is not to wait.
+    Returns None if another process trains it, or what it starts from, and this one is not to wait.
     """
     folder = config.output / setting.name(seed)
     answers = folder / "correct.json"
@@ -213,7 +213,7 @@ def _correct(config: RaivStudy, setting: Setting, seed: int, *, wait: bool) -> l
         try:
             with FileLock(config.output / f"{folder.name}.lock", blocking=wait):
                 if not answers.is_file():
-                    model = _fine_tune(config, setting, seed, folder)
+                    model = _fine_tune(config, setting, seed, folder, wait=wait)
                     write_atomic(answers, json.dumps(_answer(model, config, setting)))
                     for part in ("pairs", "pairs-checkpoints"):
                         shutil.rmtree(folder / part, ignore_errors=True)
@@ -222,13 +222,13 @@ def _correct(config: RaivStudy, setting: Setting, seed: int, *, wait: bool) -> l
     return list(json.loads(answers.read_text()))
 
 
-def _fine_tune(config: RaivStudy, setting: Setting, seed: int, folder: Path) -> Path:
-    """Fine-tune a classifier; return the folder of the model."""
+def _fine_tune(config: RaivStudy, setting: Setting, seed: int, folder: Path, *, wait: bool) -> Path:
+    """Fine-tune a classifier; return the folder of the model. Raises Timeout, see `_once`."""
     data: WorldEdits | WorldPairs = WorldEdits(format="world-edits", count=config.edits)
     if setting.dataset != "edits":
         data = WorldPairs(format="world", kind=setting.dataset, count=config.count)
     pairs = PairsConfig(
-        **dict(config.fine_tuning) | {"start": _start(config, setting.start, setting.fusion)},
+        **dict(config.fine_tuning) | {"start": _start(config, setting.start, setting.fusion, wait=wait)},
         data=(data,),
         reasons=setting.reasons,
         share=setting.share,
@@ -237,27 +237,31 @@ def _fine_tune(config: RaivStudy, setting: Setting, seed: int, folder: Path) -> 
     return _train(config, "pairs", folder, setting.fusion, pairs=pairs, seed=seed)
 
 
-def _start(config: RaivStudy, start: Start, fusion: Fusion) -> Path | None:
-    """Return the model that a classifier starts from; train it if it is not there."""
+def _start(config: RaivStudy, start: Start, fusion: Fusion, *, wait: bool) -> Path | None:
+    """Return the model that a classifier starts from; train it if it is not there. See `_once`."""
     if start == "none":
         return None
     pretrained = config.output / "pretrain"
     if start == "pretrain":
-        return _once(pretrained, lambda: _train(config, "pretrain", pretrained, "late", pretrain=config.pretrain))
+        return _once(pretrained, lambda: _train(config, "pretrain", pretrained, "late", pretrain=config.pretrain), wait=wait)
     tsp = config.tsp.model_copy(
         update={
-            "start": _start(config, "pretrain", "late"),
+            "start": _start(config, "pretrain", "late", wait=wait),
             "kinds": ("im-im",) if start == "tsp-images" else config.tsp.kinds,
             "mining": "random" if start == "tsp-random" else "conditioned",
         }
     )
     folder = config.output / (start if fusion == "late" else f"{start}-{fusion}")
-    return _once(folder, lambda: _train(config, "tsp", folder, fusion, tsp=tsp))
+    return _once(folder, lambda: _train(config, "tsp", folder, fusion, tsp=tsp), wait=wait)
 
 
-def _once(folder: Path, make: Callable[[], Path]) -> Path:
-    """Return the model of a folder; make it if it is not there, or wait for another process."""
-    with FileLock(folder.with_name(f"{folder.name}.lock")):
+def _once(folder: Path, make: Callable[[], Path], *, wait: bool) -> Path:
+    """Return the model of a folder; make it if it is not there.
+
+    Raises:
+        Timeout: another process makes it, and this one is not to wait.
+    """
+    with FileLock(folder.with_name(f"{folder.name}.lock"), blocking=wait):
         done = next(folder.glob("*/lineage.json"), None)
         return done.parent if done else make()
 
