@@ -9,6 +9,7 @@ training data: no code that answers a question reads it.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from enum import StrEnum
 from typing import Any, Literal
 
@@ -464,6 +465,23 @@ class Answer(Record):
         from espresso import report  # noqa: PLC0415 - it imports this module
 
         return report.notebook(self)
+
+
+_ORDINALS = ("first", "second", "third", "fourth", "fifth", "sixth", "seventh", "eighth", "ninth", "tenth")
+
+
+def visual_names(kinds: Sequence[Literal["image", "video"]]) -> tuple[str, ...]:
+    """Return what prompts call the visuals of a question: "the image" and "the second video".
+
+    Args:
+        kinds: whether each visual is an image or a video, in the question's order.
+    """
+    names = list[str]()
+    for position, kind in enumerate(kinds):
+        number = kinds[: position + 1].count(kind)
+        ordinal = _ORDINALS[number - 1] if number <= len(_ORDINALS) else f"{number}th"
+        names.append(f"the {ordinal} {kind}" if kinds.count(kind) > 1 else f"the {kind}")
+    return tuple(names)
 
 
 def letter(index: int) -> str:

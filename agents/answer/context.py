@@ -16,7 +16,7 @@ from agents.session import Session, shared_session
 from espresso import media
 from espresso.media import Media
 from espresso.models import Picture
-from espresso.schema import Frame
+from espresso.schema import Frame, visual_names
 
 
 @dataclass(frozen=True, eq=False)
@@ -25,6 +25,9 @@ class ShownFrame:
 
     frame: Frame
     picture: Picture
+
+    name: str
+    """What prompts call its visual: "the video" or "the first image"."""
 
     @property
     def time(self) -> float:
@@ -93,4 +96,5 @@ class AnswerContext:
             if missing:
                 indices = [frame.index for frame in missing]
                 self.keep(missing, await media.in_background(visual.decode, indices, size=self.session.profile.frame_size))
-        return [ShownFrame(frame, self._pictures[frame]) for frame in frames]
+        names = visual_names([opened.visual.kind for opened in self.visuals])
+        return [ShownFrame(frame, self._pictures[frame], names[frame.visual]) for frame in frames]

@@ -9,6 +9,7 @@ the captions exceed the language model's context and the profile has a ranker, `
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import groupby
@@ -26,7 +27,7 @@ from agents.trace import fit_prompt, make_step
 from espresso.media import evenly_spaced
 from espresso.models import ChatModel, Completion
 from espresso.models.embedder import Embedder
-from espresso.schema import Caption, CoreFrame, Frame
+from espresso.schema import Caption, CoreFrame, Frame, visual_names
 
 MAX_TOKENS = 128
 SHORTLIST = 24
@@ -53,6 +54,9 @@ class NumberedCaption:
 
     text: str
     caption: Caption
+
+    name: str
+    """What prompts call its visual: "the video" or "the first image"."""
 
 
 @dataclass(frozen=True)
@@ -90,29 +94,54 @@ async def select(state: AnswerState, context: AnswerContext) -> AnswerUpdate:
 
     Use evenly spaced frames, with a note, if the language model's reply is unusable.
 
-    Frames that are core frames already are not offered again. Raises ModelError.
+    Each visual of a question about several has a core frame, as far as the budget allows: what is
+    said about all of them cannot be judged from some. Frames that are core frames already are not
+    offered again. Raises ModelError.
     """
     profile = context.session.profile
+    budget = state.limit or profile.core_frames
     choice = await choose(
         state.question.text,
         state.question.options or (),
         state.captions,
         context.session,
         by=profile.select_by,
-        budget=state.limit or profile.core_frames,
+        budget=budget,
         taken=[core.frame for core in state.core_frames],
+        names=visual_names([visual.kind for visual in state.visuals]),
     )
+    chosen = _of_each_visual(choice.captions, state, budget)
     cores = [
         CoreFrame(frame=each.frame, why="evenly spaced" if choice.fallback else each.text or "named by the selector")
-        for each in choice.captions
+        for each in chosen
     ]
     return AnswerUpdate(
         core_frames=tuple(sorted([*state.core_frames, *cores], key=lambda core: (core.frame.visual, core.frame.index))),
         rounds=state.rounds + 1,
         trace=make_step(
-            "select", choice.replies, model=choice.model, prompt=choice.prompt, frames=len(choice.captions), notes=choice.notes
+            "select", choice.replies, model=choice.model, prompt=choice.prompt, frames=len(chosen), notes=choice.notes
         ),
     )
+
+
+def _of_each_visual(chosen: Sequence[Caption], state: AnswerState, budget: int) -> list[Caption]:
+    """Add the middle frame of each visual of which none is chosen, as far as the budget allows.
+
+    It replaces the last frame of the visual that has most, where the budget is exhausted.
+    """
+    captions = list(chosen)
+    for visual in range(len(state.visuals)):
+        here = [each for each in state.captions if each.frame.visual == visual]
+        counts = Counter(each.frame.visual for each in captions)
+        if not here or counts[visual] or any(core.frame.visual == visual for core in state.core_frames):
+            continue
+        if len(captions) >= budget:
+            most, count = counts.most_common(1)[0]
+            if count == 1:
+                break
+            captions.remove([each for each in captions if each.frame.visual == most][-1])
+        captions.append(here[len(here) // 2])
+    return captions
 
 
 async def choose(
@@ -125,6 +154,7 @@ async def choose(
     budget: int,
     taken: Sequence[Frame] = (),
     fill: bool = False,
+    names: Sequence[str] = ("the video",),
 ) -> Choice:
     """Choose core frames among captioned frames.
 
@@ -139,12 +169,16 @@ async def choose(
         taken: frames that were chosen before; they are not chosen again.
         fill: choose as many frames as the budget and the distances between frames allow, where
             `embedding` would choose those that are worth it.
+        names: what prompts call each visual.
 
     Raises:
         ModelError: a model cannot be loaded or does not answer.
     """
     distinct = [captions[position] for position in distinct_positions([(each.frame.visual, each.text) for each in captions])]
-    numbered = [NumberedCaption(number, each.frame.time, each.text, each) for number, each in enumerate(distinct, 1)]
+    numbered = [
+        NumberedCaption(number, each.frame.time, each.text, each, names[each.frame.visual])
+        for number, each in enumerate(distinct, 1)
+    ]
     offered = [each for each in numbered if each.caption.frame not in taken]
     if not offered:
         return Choice((), None, notes=("no caption to choose from",))

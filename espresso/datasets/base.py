@@ -12,11 +12,11 @@ from pathlib import Path
 from typing import Protocol
 
 from espresso.datasets.boxes import grounded
-from espresso.datasets.frames import FrameReference, VideoFrame, frame_size, uniform_frames
+from espresso.datasets.frames import FrameReference, VideoFrame, frame_size, open_shared, uniform_frames
 from espresso.datasets.rows import BadRow, RawRow, read_rows, reason
 from espresso.datasets.videos import VideoFolder
 from espresso.errors import DataError, MediaError
-from espresso.schema import Question
+from espresso.schema import Question, visual_names
 
 
 @dataclass(frozen=True)
@@ -77,6 +77,10 @@ class Example:
 
     where: str = ""
     """File name and row number, as in `BadRow`; empty if the example is generated."""
+
+    names: tuple[str, ...] = ()
+    """What the prompt calls the visual of each frame (`espresso.schema.visual_names`). Empty if all
+    are frames of one video."""
 
 
 @dataclass(frozen=True)
@@ -265,4 +269,13 @@ def _example(question: Question, sources: Sequence[str], uniform: int | None, ev
     if truth and text:
         items = [grounded(item.label, item.box, *frame_size(sources[item.frame.visual])) for item in truth.key_items if item.box]
         text += f" Key items: {', '.join(items)}." if items else ""
-    return Example(question.id, question.text, frames, text, question.answer, question.options or ())
+    names = dict(zip(sources, visual_names([open_shared(source).visual.kind for source in sources]), strict=True))
+    return Example(
+        question.id,
+        question.text,
+        frames,
+        text,
+        question.answer,
+        question.options or (),
+        names=tuple(names[frame.source] for frame in frames),
+    )

@@ -245,7 +245,7 @@ class _Work:
         """Count a prompt's tokens without decoding frames: each picture counts with its maximum."""
         cores = sample.answer.core_frames if self.frames and sample.answer else ()
         blank = Picture(np.zeros((1, 1, 3), np.uint8))
-        prompt = self.judge.prompt(*_texts(sample), [ShownFrame(core.frame, blank) for core in cores])
+        prompt = self.judge.prompt(*_texts(sample), [ShownFrame(core.frame, blank, "the video") for core in cores])
         return self.judge.model.count_tokens(prompt.messages).total
 
     def _max_cost(self, sample: Sample) -> float:

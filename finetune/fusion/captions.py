@@ -31,6 +31,8 @@ logger = logging.getLogger(__name__)
 MOST_OBJECTS = 3
 """Objects that a caption of the world names besides those that act."""
 
+WORDINGS = ("{}", "the picture shows {}", "{} can be seen")
+
 
 class Captioned(Record):
     """An image or a video with its captions: one line of a file."""
@@ -42,12 +44,17 @@ class Captioned(Record):
 
 
 def describe(situation: Situation, rng: random.Random) -> str:
-    """Return a caption of an act of the world: who does what, and some of the other objects."""
+    """Return a caption of an act of the world: who does what, some of the objects, or both.
+
+    What a caption says varies, as among the five captions of an image in COCO. A model that reads
+    complete captions only does not learn whether a single thing is there.
+    """
     agent, target = situation.roles.get("agent"), situation.roles.get("target")
     act = " ".join(filter(None, (agent and with_article(agent), situation.verb, target and with_article(target))))
-    others = [noun for noun in situation.objects if noun not in (agent, target)]
-    seen = rng.sample(others, rng.randint(0, min(MOST_OBJECTS, len(others))))
-    return ", ".join([act, *map(with_article, seen)])
+    with_act = not situation.objects or rng.random() < 0.6
+    others = [noun for noun in situation.objects if not with_act or noun not in (agent, target)]
+    seen = rng.sample(others, min(rng.randint(0 if with_act else 1, MOST_OBJECTS), len(others)))
+    return rng.choice(WORDINGS).format(", ".join([*([act] if with_act else []), *map(with_article, seen)]))
 
 
 def load(path: Path, pipeline: str) -> list[Situation]:

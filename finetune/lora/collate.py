@@ -61,7 +61,11 @@ class TrainingRow:
             MediaError: a frame cannot be decoded.
         """
         question = self.example.question
-        frames = [{"picture": Picture(frame.pixels(size)), "time": frame.time} for frame in self.frames]
+        names = self.example.names or ("the video",) * len(self.frames)
+        frames = [
+            {"picture": Picture(frame.pixels(size)), "time": frame.time, "name": name}
+            for frame, name in zip(self.frames, names, strict=bool(self.frames))
+        ]
         if self.grounding:
             return prompts.render("annotate/ground", style=style, frame=frames[0], labels=question.split(", ")).messages
         if self.prompt_evidence is None:

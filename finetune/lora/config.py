@@ -12,6 +12,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
+from espresso.datasets.raiv.statements import KINDS, Kind
 from espresso.options import EvidenceMode
 from espresso.schema import Task
 from finetune.config import Settings
@@ -83,7 +84,22 @@ class World(Settings):
     """Tasks to include; the default is all."""
 
 
-DataSource = Annotated[Records | VideoEspresso | World | MultipleChoice, Field(discriminator="format")]
+class WorldPairs(Settings):
+    """Statements about pairs of images and videos of the procedural world (RAIV)."""
+
+    format: Literal["world-pairs"]
+    split: Literal["train", "val"] = "train"
+    count: int = Field(gt=0)
+    """Number of questions."""
+    first: int = Field(default=0, ge=0)
+    """Index of the first story, so that two trainings can use different stories."""
+    kinds: tuple[Kind, ...] = Field(default=KINDS, min_length=1)
+    """What the visuals of a pair are."""
+    reasons: float = Field(default=0.5, ge=0, le=1)
+    """Probability that the question for the reason follows a false statement."""
+
+
+DataSource = Annotated[Records | VideoEspresso | World | WorldPairs | MultipleChoice, Field(discriminator="format")]
 
 
 class AdapterConfig(Settings):

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from espresso.datasets import DatasetFiles, FileDataset, LoadedExamples, get_dataset
+from espresso.datasets.raiv.examples import world_examples
 from espresso.datasets.raiv.questions import PairDataset
 from espresso.datasets.videoespresso import DATASET as VIDEOESPRESSO
 from espresso.datasets.world import DATASET as WORLD
-from finetune.lora.config import DataSource, VideoEspresso, World
+from finetune.lora.config import DataSource, VideoEspresso, World, WorldPairs
 
 
 def load(source: DataSource, seed: int = 0, needed: int | None = None, *, evidence: bool = True) -> LoadedExamples:
@@ -33,6 +34,9 @@ def load(source: DataSource, seed: int = 0, needed: int | None = None, *, eviden
                 uniform=source.uniform,
                 tasks=source.tasks,
             )
+        case WorldPairs():
+            count = min(source.count, needed or source.count)
+            return world_examples(source.split, count, kinds=source.kinds, reasons=source.reasons, seed=seed, first=source.first)
         case VideoEspresso():
             files = DatasetFiles(source.path, source.root)
             return VIDEOESPRESSO.examples(files, limit=needed, uniform=source.uniform, evidence=evidence, rate=source.rate)

@@ -10,7 +10,15 @@ from espresso.models.chat import Message, Picture
 
 @pytest.fixture
 def frames():
-    return [{"picture": Picture(np.full((4, 4, 3), shade, np.uint8)), "time": time} for shade, time in ((0, 0.0), (9, 2.5))]
+    return shown("the video", "the video")
+
+
+def shown(*names):
+    pictures = [Picture(np.full((4, 4, 3), 9 * number, np.uint8)) for number in range(len(names))]
+    return [
+        {"picture": picture, "time": 2.5 * number, "name": name}
+        for number, (picture, name) in enumerate(zip(pictures, names, strict=True))
+    ]
 
 
 OPTIONS = [{"letter": "A", "text": "red"}, {"letter": "B", "text": "blue"}]
@@ -85,7 +93,7 @@ def test_hash_depends_on_the_template_not_on_inputs(frames):
 def test_hashes_of_the_templates_never_change():
     """Caches and run folders are keyed by these hashes."""
     assert prompts.digest("caption") == "341df203d594"
-    assert prompts.digest("answer", style="general") == "85118e71d97b"
+    assert prompts.digest("answer", style="general") == "65910efaba29"
 
 
 def test_missing_input_is_an_error(frames):
@@ -125,7 +133,10 @@ def test_general_answer_prompt_for_open_questions(frames):
 
 
 def test_general_select_prompt_has_numbers_times_and_budget():
-    captions = [{"number": 1, "time": 0.0, "text": "a dog"}, {"number": 2, "time": 7.25, "text": "a cat"}]
+    captions = [
+        {"number": 1, "time": 0.0, "text": "a dog", "name": "the video"},
+        {"number": 2, "time": 7.25, "text": "a cat", "name": "the video"},
+    ]
     text = text_of(prompts.render("select", style="general", captions=captions, question="Who?", budget=3))
     assert "Frame 1, 0.0 s: a dog\nFrame 2, 7.2 s: a cat\n\nQuestion: Who?" in text
     assert "at most 3" in text
@@ -134,3 +145,24 @@ def test_general_select_prompt_has_numbers_times_and_budget():
 def test_general_caption_prompt_starts_with_the_picture(frames):
     (message,) = prompts.render("caption", style="general", frame=frames[0]).messages
     assert isinstance(message.content[0], Picture)
+
+
+def test_prompts_about_several_visuals_say_which_one_each_frame_is_of():
+    frames = shown("the image", "the video", "the video")
+    (message,) = prompts.render("evidence", frames=frames, question="Who?").messages
+    one, two, three = (frame["picture"] for frame in frames)
+    assert message.content == ("first 0.0", one, "second 2.5", two, "second 5.0", three, "\nQ: Who?")
+    for name in ("evidence", "answer", "written"):
+        text = text_of(prompts.render(name, style="general", frames=frames, question="Who?", evidence="", options=OPTIONS))
+        assert "The image:\n\n<picture>\n\nThe video, at 2.5 s:\n\n<picture>\n\nThe video, at 5.0 s:\n\n<picture>" in text
+        assert "a video from some of its frames" not in text
+
+
+def test_the_selector_reads_of_which_visual_a_caption_is():
+    captions = [
+        {"number": 1, "time": 0.0, "text": "a dog", "name": "the image"},
+        {"number": 2, "time": 7.25, "text": "a cat", "name": "the video"},
+    ]
+    text = text_of(prompts.render("select", style="general", captions=captions, question="Who?", budget=3))
+    assert "Frame 1, the image: a dog\nFrame 2, the video, 7.2 s: a cat\n\nQuestion: Who?" in text
+    assert "frames of each" in text

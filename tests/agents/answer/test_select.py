@@ -1,7 +1,10 @@
 """The select node: the selector's replies, good and bad."""
 
 import pytest
+from PIL import Image
 
+import espresso
+from agents.session import Session
 from espresso.profiles import LocalRanker
 from tests.agents.answer.conftest import QUESTION, note
 from tests.agents.conftest import BagOfWords
@@ -95,3 +98,36 @@ def test_frames_that_did_not_suffice_are_not_chosen_again(ask, roles, ranked, sa
     roles.reasoner = says("nothing", "the square goes right", "B")
     answer = ask(profile=ranked("embedding"), frames=1)
     assert len(answer.core_frames) == 2
+
+
+@pytest.fixture
+def ask_about(clip, roles, profile, tmp_path):
+    """Ask about the clip and two pictures."""
+    pictures = []
+    for number in range(2):
+        pictures.append(str(tmp_path / f"{number}.png"))
+        Image.new("RGB", (32, 32), (80 * number, 9, 9)).save(pictures[-1])
+
+    def ask_about(count, **settings):
+        with Session(profile, roles=roles) as session:
+            return espresso.ask([clip, *pictures][:count], QUESTION, session=session, **settings)
+
+    return ask_about
+
+
+@pytest.mark.parametrize(("count", "limit", "visuals"), [(2, 4, [0, 0, 0, 1]), (2, 2, [0, 1]), (3, 3, [0, 1, 2]), (3, 2, [0, 1])])
+def test_each_of_several_visuals_has_a_core_frame_as_far_as_the_budget_allows(ask_about, roles, says, count, limit, visuals):
+    """The language model chooses frames of the first visual only."""
+    roles.captioner = says(*"abcdefgh")
+    roles.selector = says('{"frames": [1, 2, 3]}')
+    answer = ask_about(count, frames=limit)
+    assert [core.frame.visual for core in answer.core_frames] == visuals
+
+
+def test_the_prompts_name_each_visual(ask_about, roles, says):
+    roles.captioner = says(*"abcdefgh")
+    roles.selector = says('{"frames": [1]}')
+    ask_about(3)
+    (message,) = roles.reasoner.asked[0]
+    texts = [part for part in message.content if isinstance(part, str)]
+    assert [text.split()[0] for text in texts if text.strip()[0] != "Q"] == ["first", "second", "second"]

@@ -42,15 +42,24 @@ def test_captions_without_a_verb_give_no_situation():
     assert captions.situation("1", VISUAL, [SKY]) is None
 
 
-def test_a_world_caption_says_who_does_what_and_only_what_is_visible():
+def test_a_world_caption_says_who_does_what_or_some_of_what_is_visible():
     situations = world.read(("image",), {"train": 30}).situations
-    rng = random.Random(0)
+    rng, acts = random.Random(0), 0
     for each in situations:
-        text = captions.describe(each, rng)
-        act, *others = text.split(", ")
-        assert each.verb in act
-        assert all(noun in act for noun in (each.roles.get("agent", ""), each.roles.get("target", "")))
+        text = captions.describe(each, rng).removeprefix("the picture shows ").removesuffix(" can be seen")
+        first, *others = text.split(", ")
+        if each.verb in first:
+            acts += 1
+            assert all(noun in first for noun in (each.roles.get("agent", ""), each.roles.get("target", "")))
+        else:
+            others.append(first)
         assert all(other.removeprefix("a ").removeprefix("an ") in each.objects for other in others)
+    assert 0.4 < acts / len(situations) < 0.8
+
+
+def test_captions_of_a_picture_differ():
+    situation = world.read(("image",), {"train": 1}).situations[0]
+    assert len({captions.describe(situation, random.Random(seed)) for seed in range(20)}) > 10
 
 
 def test_a_missing_pipeline_is_reported_with_the_command_that_installs_it(tmp_path):
