@@ -7,9 +7,10 @@ video, or two videos) and a statement that is true or false.
 Data flow: `world`, `imsitu` and `vidsitu` read annotations to `Situation` records (`situations`):
 verb, roles and objects of one visual. `pairs.build` samples claims (`statements`) with a true and a
 false pair each, and yields `RaivPair` records; `check` verifies a written file. `edited` builds
-pairs of InstructPix2Pix images, which have no situations. `contrast` chooses what a model writes
-statements about (`agents.raiv_write`). `questions` and `reasons` are the datasets of `espresso eval
-run`, and `media` the visuals as files.
+pairs of InstructPix2Pix images, which have no situations, or of edited images of the world
+(`world_edits`). `contrast` chooses what a model writes statements about (`agents.raiv_write`).
+`questions` and `reasons` are the datasets of `espresso eval run`, `media` the visuals as files, and
+`examples` the training examples of an LVLM.
 
 Guarantees, which `check` tests on the whole file:
 - Every statement is true as often as false in each split; in val and test it is used exactly twice.
