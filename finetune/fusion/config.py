@@ -137,7 +137,7 @@ class PretrainConfig(StageConfig):
 
     data: tuple[Situations, ...] = Field(min_length=1)
     masked: float = Field(default=0.3, gt=0, lt=1)
-    """Share of the words that are masked."""
+    """Share of the verbs and nouns that are masked, at least one in each caption."""
 
 
 class TspConfig(StageConfig):

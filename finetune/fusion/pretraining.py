@@ -1,8 +1,12 @@
 """Pre-training on captioned images: masked words, and whether image and caption match.
 
-These are METER's two objectives. Each image is encoded once for three texts: its caption with
-masked words, its caption, and a caption that does not match. Half of the latter are captions of
-another image; in the others, one word is replaced by that of another image.
+These are METER's two objectives. Each image is encoded once for its texts: two captions with masked
+words, a caption, and one that does not match. Half of the latter are captions of another image; in
+the others, a verb or noun is replaced by that of another image.
+
+Only words that say what is shown are masked: most other words can be guessed without the image
+(Bitton et al., "Data Efficient Masked Language Modeling for Vision and Language", 2021). With all
+words, a miniature does not learn to recognize things within hours.
 """
 
 from __future__ import annotations
@@ -16,6 +20,7 @@ from torch.nn import functional
 from torch.utils.data import Dataset
 
 from espresso.datasets.raiv.situations import Situation
+from espresso.errors import DataError
 from espresso.fusion.config import FusionConfig
 from espresso.fusion.model import FusionModel, FusionPreTrainedModel, pool
 from espresso.fusion.processor import FusionProcessor
@@ -23,6 +28,9 @@ from finetune.fusion.captions import describe
 from finetune.fusion.frames import FrameReader
 
 IGNORE_INDEX = -100
+
+MASKED_TEXTS = 2
+"""Captions with masked words of each image in a batch."""
 
 
 class FusionForPretraining(FusionPreTrainedModel):
@@ -73,7 +81,7 @@ class FusionForPretraining(FusionPreTrainedModel):
 
 
 class CaptionBatches(Dataset[dict[str, torch.Tensor]]):
-    """Batches of images with three texts each.
+    """Batches of images with four texts each.
 
     The images of one story are in one batch, because a story is expensive to make.
 
@@ -81,7 +89,7 @@ class CaptionBatches(Dataset[dict[str, torch.Tensor]]):
         situations: the images.
         count: number of batches.
         size: images per batch.
-        masked: share of the words that are masked.
+        masked: share of the verbs and nouns that are masked.
         seed: seed of the order and of what is drawn.
     """
 
@@ -104,27 +112,34 @@ class CaptionBatches(Dataset[dict[str, torch.Tensor]]):
     def __getitem__(self, index: int) -> dict[str, torch.Tensor]:
         rng = random.Random(f"{self.seed} {index}")
         here = draw_batch(self.situations, self.size, rng)
+        masked = [describe(each, rng) for _ in range(MASKED_TEXTS) for each in here]
         captions = [describe(each, rng) for each in here]
-        others = [_other(caption, captions, rng) for caption in captions]
+        others = [_other(number, captions, here, rng) for number in range(len(here))]
         batch = {
-            **self.processor.texts([*captions, *captions, *others]),
+            **self.processor.texts([*masked, *captions, *others]),
             **self.processor.visuals([self.reader.read(each.visual) for each in here]),
         }
         rows = len(here)
-        batch["visual"] = torch.arange(rows).repeat(3)
+        batch["visual"] = torch.arange(rows).repeat(MASKED_TEXTS + 2)
         batch["labels"] = torch.full_like(batch["input_ids"], IGNORE_INDEX)
-        self._mask(batch["input_ids"][:rows], batch["labels"][:rows], rng)
-        batch["matches"] = torch.tensor([IGNORE_INDEX] * rows + [1] * rows + [0] * rows)
+        self._mask(batch["input_ids"], batch["labels"], here * MASKED_TEXTS, rng)
+        batch["matches"] = torch.tensor([IGNORE_INDEX] * len(masked) + [1] * rows + [0] * rows)
         return batch
 
-    def _mask(self, ids: torch.Tensor, labels: torch.Tensor, rng: random.Random) -> None:
-        """Mask words in place, at least one per text, and write them to the labels."""
+    def _mask(self, ids: torch.Tensor, labels: torch.Tensor, shown: Sequence[Situation], rng: random.Random) -> None:
+        """Mask verbs and nouns in place in the first texts, at least one in each.
+
+        They are written to the labels.
+        """
         tokens = self.processor.tokens
-        for row, label in zip(ids, labels, strict=True):
-            words = [place for place, token in enumerate(row.tolist()) if token not in tokens.all_special_ids]
-            chosen = rng.sample(words, max(1, round(self.masked * len(words))))
-            label[chosen] = row[chosen]
-            row[chosen] = tokens.mask_token_id
+        named = tokens([" ".join(_named(each)) for each in shown], add_special_tokens=False).input_ids
+        articles = {*tokens("a an the", add_special_tokens=False).input_ids}  # of an action such as "giving a box"
+        for row, label, said in zip(ids, labels, named, strict=False):
+            words = [place for place, token in enumerate(row.tolist()) if token in {*said} - articles]
+            if words:
+                chosen = rng.sample(words, max(1, round(self.masked * len(words))))
+                label[chosen] = row[chosen]
+                row[chosen] = tokens.mask_token_id
 
 
 def draw_batch(situations: Sequence[Situation], size: int, rng: random.Random) -> list[Situation]:
@@ -142,14 +157,37 @@ def draw_batch(situations: Sequence[Situation], size: int, rng: random.Random) -
     return chosen[:size]
 
 
-def _other(caption: str, captions: Sequence[str], rng: random.Random) -> str:
-    """Return a caption that does not match: another one, or this one with one word replaced."""
-    other = rng.choice([each for each in captions if each != caption])
-    if rng.random() < 0.5:
-        return other
-    words, known = caption.split(), set(caption.split())
-    new = [word for word in other.split() if word not in known]
-    if not new:
-        return other
-    words[rng.randrange(len(words))] = rng.choice(new)
-    return " ".join(words)
+def _named(situation: Situation) -> list[str]:
+    """Return the verb and the nouns of a situation."""
+    return [situation.verb, *_nouns(situation)]
+
+
+def _nouns(situation: Situation) -> list[str]:
+    return sorted({*situation.roles.values(), *situation.objects})
+
+
+def _other(number: int, captions: Sequence[str], shown: Sequence[Situation], rng: random.Random) -> str:
+    """Return a caption that does not match the image of this number.
+
+    It is the caption of another image, or the image's own with its verb or a noun replaced by that
+    of another image.
+    """
+    caption, own = captions[number], shown[number]
+    others = [place for place, each in enumerate(shown) if not _may_be_of(own, captions[place], each)]
+    if not others:
+        raise DataError("all captions of a batch may be of one image. Give captions of more different images.")
+    other = rng.choice(others)
+    here = {*_nouns(own), *own.unsure}
+    new = [noun for noun in shown[other].objects if noun not in here]
+    changes = [(noun, each) for noun in _nouns(own) if noun in caption for each in new]
+    if own.verb in caption and shown[other].verb != own.verb:
+        changes += [(own.verb, shown[other].verb)] * max(1, len(new))
+    if not changes or rng.random() < 0.5:
+        return captions[other]
+    return caption.replace(*rng.choice(changes), 1)
+
+
+def _may_be_of(own: Situation, caption: str, other: Situation) -> bool:
+    """Return whether the caption of another image may be true of an image."""
+    nouns = {noun for noun in _nouns(other) if noun in caption}
+    return nouns <= {*_nouns(own), *own.unsure} and (other.verb not in caption or other.verb == own.verb)
