@@ -153,7 +153,9 @@ def mean_interval(values: Sequence[float], clusters: Sequence[Hashable], *, with
     return max(within[0], float(numbers.mean()) - half), min(within[1], float(numbers.mean()) + half)
 
 
-def seeded_interval(values: np.ndarray, clusters: Sequence[Hashable], shared: Shared = ()) -> tuple[float, float, float]:
+def seeded_interval(
+    values: np.ndarray, clusters: Sequence[Hashable], shared: Shared = (), *, within: tuple[float, float]
+) -> tuple[float, float, float]:
     """Return the mean over trainings and questions with its 95 % confidence interval.
 
     The variance is that of the questions, each with its mean over the trainings, robust to
@@ -165,6 +167,7 @@ def seeded_interval(values: np.ndarray, clusters: Sequence[Hashable], shared: Sh
             such.
         clusters: the cluster of each question, (n,).
         shared: see `interval`.
+        within: smallest and largest possible value; the interval is clipped to them.
 
     Returns:
         The mean, and the ends of its interval.
@@ -172,7 +175,7 @@ def seeded_interval(values: np.ndarray, clusters: Sequence[Hashable], shared: Sh
     mean, trainings = float(values.mean()), len(values)
     between = float(values.mean(1).var(ddof=1)) / trainings if trainings > 1 else 0.0
     half = Z * sqrt(_variance(values.mean(0), clusters, shared) + between)
-    return mean, mean - half, mean + half
+    return mean, max(within[0], mean - half), min(within[1], mean + half)
 
 
 RESAMPLES = 1000

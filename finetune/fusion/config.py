@@ -205,5 +205,7 @@ class RaivStudy(FusionTraining):
     """Training pairs of edited images."""
     shares: tuple[float, ...] = (0.01, 0.1, 0.5, 1.0)
     """Shares of the edited images to train on (Table 5)."""
+    pipelines: tuple[str, ...] = ()
+    """Profiles whose LVLM pipeline answers the same questions."""
     seeds: tuple[int, ...] = (0, 1, 2)
     """Seeds of the fine-tunings: of new weights, of the pairs that are drawn and of their order."""

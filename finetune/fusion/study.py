@@ -3,7 +3,7 @@
 One model is pre-trained, and gets task-specific pre-training (TSP) in several ways. From each, and
 from random weights, a classifier is fine-tuned on each dataset with several seeds and answers the
 test questions of `espresso eval run raiv` and `raiv-reasons`. Classifiers that do not see both
-visuals measure what the rest of a pair gives away.
+visuals measure what the rest of a pair gives away. LVLM pipelines answer the same questions.
 
 Each classifier has a folder, with its answers in `correct.json`; its weights are deleted when it
 has answered. The same command resumes, and a second process that runs it shares the work: a
@@ -35,6 +35,8 @@ from espresso.fusion.config import Fusion, FusionConfig
 from espresso.fusion.model import pair_model
 from espresso.fusion.processor import FusionProcessor
 from espresso.schema import Record
+from eval.run import run
+from eval.run_folder import read_samples
 from eval.stats import seeded_interval
 from finetune.fusion.config import FusionTraining, PairsConfig, RaivStudy, Side, WorldEdits, WorldPairs
 from finetune.fusion.frames import FrameReader
@@ -186,7 +188,7 @@ def run_study(config: RaivStudy, on_progress: Progress) -> list[StudyRow]:
             on_progress(setting.name(seed), done, len(trainings))
             _correct(config, setting, seed, wait=wait)
     correct = {each: np.array([_correct(config, each, seed, wait=True) for seed in config.seeds], float) for each in classifiers}
-    rows = list(_rows(cells, correct))
+    rows = [*_rows(cells, correct), *_pipelines(config)]
     write_atomic(config.output / "study.json", "[" + ",\n".join(row.model_dump_json() for row in rows) + "]\n")
     write_atomic(config.output / "study.md", markdown(rows))
     return rows
@@ -306,8 +308,7 @@ def _questions(setting: Setting) -> list[RaivPair]:
 @cache
 def _test_pairs(dataset: Dataset) -> list[RaivPair]:
     if dataset == "edits":
-        built = edited.build(files.load_world_edits(WORLD_PAIRS).edits, WORLD_PAIRS, 0)
-        return [pair for pair in built.pairs if pair.split == "test"]
+        return list(edited.build_split(files.load_world_edits(WORLD_PAIRS, "test").edits, "test", WORLD_PAIRS // 5, 0))
     return list(world_pairs(dataset, "test"))
 
 
@@ -320,19 +321,39 @@ def _rows(cells: Sequence[Cell], correct: Mapping[Setting, np.ndarray]) -> Itera
         for (own, name), columns in found.items():
             if own == table:
                 yield StudyRow(
-                    table=table, name=name, cells={column: _estimate(each, correct[each]) for column, each in columns.items()}
+                    table=table,
+                    name=name,
+                    cells={column: _estimate(_questions(each), correct[each]) for column, each in columns.items()},
                 )
         for own, ours, theirs in DIFFERENCES:
             if own == table:
                 pairs = {column: (found[table, ours][column], found[table, theirs][column]) for column in found[table, theirs]}
-                estimates = {column: _estimate(one, correct[one] - correct[two]) for column, (one, two) in pairs.items()}
+                estimates = {
+                    column: _estimate(_questions(one), correct[one] - correct[two], difference=True)
+                    for column, (one, two) in pairs.items()
+                }
                 yield StudyRow(table=table, name=f"{ours} minus {theirs}", cells=estimates)
 
 
-def _estimate(setting: Setting, values: np.ndarray) -> Estimate:
-    pairs = _questions(setting)
+def _pipelines(config: RaivStudy) -> Iterator[StudyRow]:
+    """Run the LVLM pipelines of the profiles on the same questions, each in a folder of its own."""
+    for profile in config.pipelines:
+        for table, dataset in ((STATEMENTS, "raiv"), (REASONS, "raiv-reasons")):
+            folder = config.output / f"{Path(profile).stem}-{dataset}"
+            run(dataset, split="test", strategy="selector", profile=profile, out=folder)
+            right = {sample.id: sample.scores.correct for sample in read_samples(folder)}
+            cells = dict[str, Estimate]()
+            for kind in KINDS:
+                pairs = _questions(Setting("none", kind, reasons=table == REASONS))
+                cells[kind] = _estimate(pairs, np.array([[right[pair.id] for pair in pairs]], float))
+            yield StudyRow(table=table, name=f"LVLM pipeline, {Path(profile).stem}", cells=cells)
+
+
+def _estimate(pairs: Sequence[RaivPair], values: np.ndarray, *, difference: bool = False) -> Estimate:
     files_of = [{visual.path for visual in pair.visuals} for pair in pairs]
-    mean, low, high = seeded_interval(values, [pair.statement for pair in pairs], files_of)
+    mean, low, high = seeded_interval(
+        values, [pair.statement for pair in pairs], files_of, within=(-1.0, 1.0) if difference else (0.0, 1.0)
+    )
     return Estimate(mean=mean, low=low, high=high, n=len(pairs))
 
 

@@ -118,16 +118,17 @@ def test_the_interval_over_trainings_covers_the_mean_of_all_trainings_and_questi
     for _ in range(400):
         training, hardness = rng.normal(0, 0.05, (20, 1)), rng.normal(0, 0.2, (1, 200))
         values = (rng.random((20, 200)) < 0.6 + training + hardness).astype(float)
-        _, low, high = seeded_interval(values, range(200))
+        _, low, high = seeded_interval(values, range(200), within=(0, 1))
         inside += low < 0.6 < high
     assert 0.91 < inside / 400 < 0.98
 
 
 def test_one_training_has_the_interval_of_its_questions():
     values = np.array([[1.0, 0, 1, 1, 0, 1]])
-    mean, low, high = seeded_interval(values, range(6))
+    mean, low, high = seeded_interval(values, range(6), within=(-9, 9))
     assert (mean, high - mean) == pytest.approx((values.mean(), 1.959964 * values.std(ddof=1) / 6**0.5))
     assert mean - low == pytest.approx(high - mean)
+    assert seeded_interval(values, range(6), within=(0, 1)) == (mean, low, 1)
 
 
 def test_alpha_is_that_of_krippendorffs_example():

@@ -93,3 +93,12 @@ def test_results_follow_the_questions(config):
     correct = study._correct(config, Setting("none", "im-im"), 0, wait=True)
     assert len(correct) == len(study._questions(Setting("none", "im-im")))
     assert 0 < np.mean(correct) < 1
+
+
+def test_the_pipeline_of_a_profile_answers_the_same_questions(config, monkeypatch):
+    monkeypatch.setattr(study, "WORLD_PAIRS", 20)
+    monkeypatch.setattr("espresso.datasets.raiv.questions.WORLD_PAIRS", 20)
+    statements, reasons = study._pipelines(config.model_copy(update={"pipelines": ("tiny",)}))
+    assert (statements.table, reasons.table) == (study.STATEMENTS, study.REASONS)
+    assert {cell.n for cell in statements.cells.values()} == {4}
+    assert (config.output / "tiny-raiv" / "samples.jsonl").read_text().count("\n") == 12
