@@ -119,7 +119,9 @@ def load_edits(pairs: Sequence[RaivPair], annotations: Path | None) -> dict[tupl
     loaded += [edited.read(annotations)] if annotations else []
     edits = {(edit.before, edit.after): edit for part in loaded for edit in part.edits}
     if absent := next((pair for pair in pairs if pair.visuals not in edits), None):
-        raise DataError(f"{absent.visuals[0].path}: not an image of {annotations}. Give the folder that the pairs are of.")
+        raise DataError(
+            f"{absent.visuals[0].path}: not an image of {annotations or 'the world'}. Give the folder that the pairs are of."
+        )
     return edits
 
 
