@@ -154,7 +154,7 @@ async def choose(
     budget: int,
     taken: Sequence[Frame] = (),
     fill: bool = False,
-    names: Sequence[str] = ("the video",),
+    names: Sequence[str] = (),
 ) -> Choice:
     """Choose core frames among captioned frames.
 
@@ -169,14 +169,14 @@ async def choose(
         taken: frames that were chosen before; they are not chosen again.
         fill: choose as many frames as the budget and the distances between frames allow, where
             `embedding` would choose those that are worth it.
-        names: what prompts call each visual.
+        names: what prompts call each visual; empty if the captions are those of one video.
 
     Raises:
         ModelError: a model cannot be loaded or does not answer.
     """
     distinct = [captions[position] for position in distinct_positions([(each.frame.visual, each.text) for each in captions])]
     numbered = [
-        NumberedCaption(number, each.frame.time, each.text, each, names[each.frame.visual])
+        NumberedCaption(number, each.frame.time, each.text, each, names[each.frame.visual] if names else "the video")
         for number, each in enumerate(distinct, 1)
     ]
     offered = [each for each in numbered if each.caption.frame not in taken]

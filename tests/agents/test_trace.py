@@ -18,7 +18,7 @@ def test_a_step_sums_the_tokens_of_its_replies_and_of_what_the_cache_saved():
 
 async def test_captions_that_do_not_fit_are_left_out_evenly(says):
     model = says("", context_length=200)
-    captions = [{"number": number, "time": float(number), "text": "a red square"} for number in range(60)]
+    captions = [{"number": number, "time": float(number), "text": "a red square", "name": "the video"} for number in range(60)]
     kept, prompt, note = await fit_prompt(
         "select", captions, model, listed_as="captions", style="general", max_tokens=8, question="Why?", budget=2
     )
