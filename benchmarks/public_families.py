@@ -205,7 +205,10 @@ class Checks:
         self.processor = local._engine().processor
         # A reply to SmolVLM's template starts with a space, which a server's constraint forbids.
         self.chooses = not self.processor.reply_prefix
-        self.frames = [{"picture": _picture(size, 16 / 9, number), "time": 1.5 * number} for number in range(MANY_FRAMES)]
+        self.frames = [
+            {"picture": _picture(size, 16 / 9, number), "time": 1.5 * number, "name": "the video"}
+            for number in range(MANY_FRAMES)
+        ]
         captions = [{"number": number, "time": 2.0 * number, "text": f"A dog runs to door {number}."} for number in (1, 2, 3)]
         select = prompts.render("select", style="general", captions=captions, question=QUESTION, budget=2).messages
         self.conversations: list[Conversation] = [select]
