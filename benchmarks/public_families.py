@@ -209,7 +209,10 @@ class Checks:
             {"picture": _picture(size, 16 / 9, number), "time": 1.5 * number, "name": "the video"}
             for number in range(MANY_FRAMES)
         ]
-        captions = [{"number": number, "time": 2.0 * number, "text": f"A dog runs to door {number}."} for number in (1, 2, 3)]
+        captions = [
+            {"number": number, "time": 2.0 * number, "text": f"A dog runs to door {number}.", "name": "the video"}
+            for number in (1, 2, 3)
+        ]
         select = prompts.render("select", style="general", captions=captions, question=QUESTION, budget=2).messages
         self.conversations: list[Conversation] = [select]
         if miniature.vision:

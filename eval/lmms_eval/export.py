@@ -27,12 +27,12 @@ import numpy as np
 import prompts
 from espresso import media
 from espresso.datasets import BadRow, DatasetFiles, get_dataset, records
-from espresso.datasets.frames import split_count
+from espresso.datasets.frames import open_shared, split_count
 from espresso.errors import DataError
 from espresso.files import write_atomic
 from espresso.models import Picture
 from espresso.options import UNIFORM_FRAMES
-from espresso.schema import Frame, Question
+from espresso.schema import Frame, Question, visual_names
 from eval.protocols import option_order
 from prompts import Style
 
@@ -199,8 +199,7 @@ def _document(
     frames = list[Sequence[Frame]]()
     for visual, share in zip(question.visuals, split_count(count, len(question.visuals)), strict=True):
         if share and (visual, share) not in sampled:
-            clip = media.open(visual)
-            sampled[visual, share] = media.sample(clip, media.uniform(share), size=DECODED_SIZE).frames
+            sampled[visual, share] = media.sample(open_shared(visual), media.uniform(share), size=DECODED_SIZE).frames
         frames.append(sampled[visual, share] if share else ())
     clips = [records.portable_path(visual, folder) for visual in question.visuals]
     numbers = [[frame.index for frame in part] for part in frames]
@@ -213,14 +212,23 @@ def _document(
         "options": [options[position] for position in option_order(question, seed=0)],
         "answer": question.answer,
         "frames": numbers if several else numbers[0],
-        "prompt": _prompt(question, [frame for part in frames for frame in part], style),
+        "prompt": _prompt(question, frames, style),
     }
 
 
-def _prompt(question: Question, frames: Sequence[Frame], style: Style) -> str:
-    """Return the user turn of an answer without evidence, with `<image 1>` and so on as frames."""
+def _prompt(question: Question, frames: Sequence[Sequence[Frame]], style: Style) -> str:
+    """Return the user turn of an answer without evidence, with `<image 1>` and so on as frames.
+
+    Args:
+        question: the question.
+        frames: the frames of each visual.
+        style: prompt style.
+    """
     blank = Picture(np.zeros((1, 1, 3), np.uint8))
-    shown = [{"picture": blank, "time": frame.time} for frame in frames]
+    names = visual_names([open_shared(visual).visual.kind for visual in question.visuals])
+    shown = [
+        {"picture": blank, "time": frame.time, "name": name} for name, part in zip(names, frames, strict=True) for frame in part
+    ]
     messages = prompts.render("answer", style=style, frames=shown, question=question.text, evidence="", options=[]).messages
-    numbers = iter(range(1, len(frames) + 1))
+    numbers = iter(range(1, len(shown) + 1))
     return "".join(part if isinstance(part, str) else f"<image {next(numbers)}>" for part in messages[-1].content)
