@@ -199,7 +199,7 @@ def _claim(config: RaivStudy) -> None:
     file = config.output / "study-config.json"
     check_output(config.output / "pretrain")
     text = config.model_dump_json(indent=2, exclude=set(UNRELATED)) + "\n"
-    if file.is_file() and file.read_text() != text:
+    if file.is_file() and file.read_text(encoding="utf-8") != text:
         raise DataError(f"{config.output}: is the study of another configuration. Delete the folder or choose another --output.")
     write_atomic(file, text)
 
@@ -221,14 +221,16 @@ def _correct(config: RaivStudy, setting: Setting, seed: int, *, wait: bool) -> l
                         shutil.rmtree(folder / part, ignore_errors=True)
         except Timeout:
             return None
-    return list(json.loads(answers.read_text()))
+    return list(json.loads(answers.read_text(encoding="utf-8")))
 
 
 def _fine_tune(config: RaivStudy, setting: Setting, seed: int, folder: Path, *, wait: bool) -> Path:
     """Fine-tune a classifier; return the folder of the model. Raises Timeout, see `_once`."""
-    data: WorldEdits | WorldPairs = WorldEdits(format="world-edits", count=config.edits)
-    if setting.dataset != "edits":
-        data = WorldPairs(format="world", kind=setting.dataset, count=config.count)
+    data = (
+        WorldEdits(format="world-edits", count=config.edits)
+        if setting.dataset == "edits"
+        else WorldPairs(format="world", kind=setting.dataset, count=config.count)
+    )
     pairs = PairsConfig(
         **dict(config.fine_tuning) | {"start": _start(config, setting.start, setting.fusion, wait=wait)},
         data=(data,),
