@@ -12,6 +12,7 @@ words, a miniature does not learn to recognize things within hours.
 from __future__ import annotations
 
 import random
+import re
 from collections.abc import Sequence
 
 import torch
@@ -179,15 +180,21 @@ def _other(number: int, captions: Sequence[str], shown: Sequence[Situation], rng
     other = rng.choice(others)
     here = {*_nouns(own), *own.unsure}
     new = [noun for noun in shown[other].objects if noun not in here]
-    changes = [(noun, each) for noun in _nouns(own) if noun in caption for each in new]
-    if own.verb in caption and shown[other].verb != own.verb:
+    changes = [(noun, each) for noun in _nouns(own) if _says(caption, noun) for each in new]
+    if _says(caption, own.verb) and shown[other].verb != own.verb:
         changes += [(own.verb, shown[other].verb)] * max(1, len(new))
     if not changes or rng.random() < 0.5:
         return captions[other]
-    return caption.replace(*rng.choice(changes), 1)
+    old, replacement = rng.choice(changes)
+    return re.sub(rf"\b{re.escape(old)}\b", lambda _: replacement, caption, count=1)
 
 
 def _may_be_of(own: Situation, caption: str, other: Situation) -> bool:
     """Return whether the caption of another image may be true of an image."""
-    nouns = {noun for noun in _nouns(other) if noun in caption}
-    return nouns <= {*_nouns(own), *own.unsure} and (other.verb not in caption or other.verb == own.verb)
+    nouns = {noun for noun in _nouns(other) if _says(caption, noun)}
+    return nouns <= {*_nouns(own), *own.unsure} and (other.verb == own.verb or not _says(caption, other.verb))
+
+
+def _says(caption: str, words: str) -> bool:
+    """Return whether a caption contains words as a whole: "cart" does not contain "car"."""
+    return re.search(rf"\b{re.escape(words)}\b", caption) is not None

@@ -130,4 +130,4 @@ def test_the_prompts_name_each_visual(ask_about, roles, says):
     ask_about(3)
     (message,) = roles.reasoner.asked[0]
     texts = [part for part in message.content if isinstance(part, str)]
-    assert [text.split()[0] for text in texts if text.strip()[0] != "Q"] == ["first", "second", "second"]
+    assert [text.split()[0] for text in texts if text.strip()[0] != "Q"] == ["first", "second", "3"]
