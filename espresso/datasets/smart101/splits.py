@@ -72,15 +72,32 @@ def rows_of(kind: Kind, part: Part, puzzle: int, file: PuzzleFile, value: Callab
         file: its rows.
         value: returns the value of the answer of a row; only AS calls it.
     """
-    size = min(file.size, ROWS)
-    rows = [row for row in file.rows if row.number < size]
-    if kind == "as" and puzzle not in SEQUENCES and puzzle != OPERATORS:
+    if needs_values(kind, puzzle):
+        rows = [row for row in file.rows if row.number < ROWS]
         return _without_answer(part, rows, [value(row)[0] for row in rows])
-    start, end = 0, size
+    numbers = numbers_of(kind, part, puzzle, file.size)
+    return [row for row in file.rows if row.number in numbers]
+
+
+def needs_values(kind: Kind, puzzle: int) -> bool:
+    """Return whether the values of the answers decide to which part a row belongs."""
+    return kind == "as" and puzzle not in SEQUENCES and puzzle != OPERATORS
+
+
+def numbers_of(kind: Kind, part: Part, puzzle: int, size: int) -> range:
+    """Return the positions of the rows of a puzzle in a part, if values do not decide.
+
+    Args:
+        kind: the split.
+        part: the part.
+        puzzle: id of a root puzzle, one of `puzzles_of`.
+        size: number of rows of its file.
+    """
+    start, end = 0, min(size, ROWS)
     if kind == "fs" and puzzle in (*VAL, *TEST):
-        start, end = (0, min(SHOTS, size)) if part == "train" else (min(SHOTS, size), size)
+        start, end = (0, min(SHOTS, end)) if part == "train" else (min(SHOTS, end), end)
     first, last = _range(end - start, *BOUNDS[part])
-    return [row for row in rows if start + first <= row.number < start + last]
+    return range(start + first, start + last)
 
 
 def left_out(values: Sequence[int]) -> int | None:

@@ -41,34 +41,44 @@ def value_of(puzzle: int, written: str, icons: Sequence[str] = ()) -> Value:
     Raises:
         ValueError: the text has no value.
     """
-    fault = ValueError(f"the answer {written!r} of puzzle {puzzle} has no value")
     if puzzle in SEQUENCES:
-        parts = re.findall(r"\d+", written) if puzzle in (16, 18, 63) else re.findall(r"[A-Z]", re.sub("and|or", "", written))
-        if not parts or len(parts) > STEPS:
-            raise fault
-        return tuple(int(part) if part.isdecimal() else _letter(part) for part in parts)
-    if puzzle == OPERATORS:
-        if written[:1] not in SIGNS or not written[1:].isdecimal():
-            raise fault
-        return ((SIGNS.index(written[0]) + 1) * 10 + int(written[1:]),)
-    if puzzle == CLOCK:
-        if not (time := _TIME.fullmatch(written)):
-            raise fault
-        return (int(time[1]) + 12 * (time[2] == "PM"),)
+        value = _steps(puzzle, written)
+    elif puzzle == OPERATORS:
+        known = written[:1] in SIGNS and written[1:].isdecimal()
+        value = ((SIGNS.index(written[0]) + 1) * 10 + int(written[1:]),) if known else ()
+    elif puzzle == CLOCK:
+        time = _TIME.fullmatch(written)
+        value = (int(time[1]) + 12 * (time[2] == "PM"),) if time else ()
+    else:
+        value = _one(written)
+        if puzzle == ICONS and not value:
+            value = _icon(written, icons)
+    if not value:
+        raise ValueError(f"the answer {written!r} of puzzle {puzzle} has no value")
+    return value
+
+
+def _steps(puzzle: int, written: str) -> Value:
+    """Return the steps of a sequence, or nothing if there are none or too many."""
+    numbers = re.findall(r"\d+", written) if puzzle in (16, 18, 63) else []
+    letters = [] if puzzle in (16, 18, 63) else re.findall(r"[A-Z]", written)
+    steps = (*map(int, numbers), *map(_letter, letters))
+    return steps if len(steps) <= STEPS else ()
+
+
+def _one(written: str) -> Value:
     if match := _NUMBER.fullmatch(written):
         return (int(match[1]),)
     if len(written) == 1 and written.isascii() and written.isalpha():
         return (_letter(written),)
-    if written == "Impossible":
-        return (0,)
-    if puzzle == ICONS:
-        name = written.replace(" ", "_")
-        if not icons:
-            raise ValueError("the value of an icon is its place in icon-classes.txt, which is not next to the index")
-        for each in (name, f"{name}s"):
-            if each in icons:
-                return (icons.index(each),)
-    raise fault
+    return (0,) if written == "Impossible" else ()
+
+
+def _icon(written: str, icons: Sequence[str]) -> Value:
+    if not icons:
+        raise ValueError("the value of an icon is its place in icon-classes.txt, which is not next to the index")
+    name = written.replace(" ", "_")
+    return next(((icons.index(each),) for each in (name, f"{name}s") if each in icons), ())
 
 
 def _letter(letter: str) -> int:

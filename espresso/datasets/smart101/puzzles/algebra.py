@@ -49,7 +49,7 @@ def _hidden(rng: Random, place: int) -> Instance:
             for row, (colour, (first, sign, result)) in enumerate(equations.items()):
                 y = 24 + 44 * row
                 pen.text(36, y, first, 24)
-                pen.text(74, y, "+" if sign > 0 else "\N{MINUS SIGN}", 24)
+                pen.text(74, y, "+" if sign > 0 else "-", 24)
                 _flower(pen, 112, y, 22, COLOURS[colour])
                 pen.text(150, y, "=", 24)
                 pen.text(190, y, result, 24)

@@ -65,7 +65,7 @@ def _walk(rng: Random, place: int) -> Instance:
     distances = rng.sample(range(1, 10), 5)
     asked = rng.randrange(5)
     letters = lettered(rng, asked, place)
-    metres = distances[asked] + 10 * rng.randint(0, 3)
+    metres = distances[asked] + 10 * rng.randint(1, 4)
 
     def draw(pen: Pen) -> None:
         pen.line([*LOOP, LOOP[0]], GREY, 4)

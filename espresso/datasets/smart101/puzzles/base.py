@@ -92,7 +92,7 @@ def arranged(rng: Random, answers: Sequence[str], asked: int, place: int) -> tup
 
 
 def lettered(rng: Random, asked: int, place: int) -> tuple[str, ...]:
-    """Return the letters of five things in random order, but the correct one for the asked thing."""
+    """Return the letters of five things in random order, the correct one for the asked thing."""
     return arranged(rng, [*LETTERS[:place], *LETTERS[place + 1 :], LETTERS[place]], 4, asked)
 
 

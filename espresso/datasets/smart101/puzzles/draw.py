@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from functools import cache
+from itertools import pairwise
 from math import cos, hypot, pi, sin
 
 from PIL import Image, ImageDraw, ImageFont
@@ -43,7 +44,7 @@ class Pen:
         points = [
             (start[0] + (end[0] - start[0]) * i / steps, start[1] + (end[1] - start[1]) * i / steps) for i in range(steps + 1)
         ]
-        for first, second in list(zip(points, points[1:], strict=False))[::2]:
+        for first, second in list(pairwise(points))[::2]:
             self.line([first, second], colour, 1.5)
 
     def arrow(self, start: Point, end: Point, colour: Colour = INK, width: float = 2, head: float = 8) -> None:

@@ -5,7 +5,7 @@ The index calls the stacks of cards "order", as the official puzzle 18.
 
 from __future__ import annotations
 
-from itertools import combinations
+from itertools import combinations, permutations
 from math import cos, hypot, pi, sin
 from random import Random
 from typing import Any
@@ -53,8 +53,16 @@ def _crossing_lines(rng: Random) -> list[tuple[float, float]]:
         rng.shuffle(lines)
         points = [_crossing(one, other) for one, other in combinations(lines, 2)]
         near = all(hypot(x, y) < 68 for x, y in points)
-        if near and all(hypot(a[0] - b[0], a[1] - b[1]) > APART for a, b in combinations(points, 2)):
+        apart = all(hypot(a[0] - b[0], a[1] - b[1]) > APART for a, b in combinations(points, 2))
+        if near and apart and all(_label_is_free(one, other) for one, other in permutations(lines, 2)):
             return lines
+
+
+def _label_is_free(one: tuple[float, float], other: tuple[float, float]) -> bool:
+    """Return whether the number at the end of a stick is not under another stick."""
+    (a, p), (b, q) = one, other
+    x, y = 82 * cos(a) - p * sin(a), 82 * sin(a) + p * cos(a)
+    return abs(y * cos(b) - x * sin(b) - q) > 16
 
 
 def _crossing(one: tuple[float, float], other: tuple[float, float]) -> Point:
@@ -76,8 +84,8 @@ def _hole(rng: Random, place: int) -> Instance:
             pen.disc(x, y, 2.5, INK)
             pen.text(x + 9, y, letter, 13)
 
-    pieces = "one piece" if asked == 1 else "none" if asked == 0 else f"exactly {asked} pieces"
-    text = f"Four pieces of paper are placed as shown. Michael wants to punch a hole that goes through {pieces} of them. At which point?"
+    some = "none" if asked == 0 else "all" if asked == SHEETS else f"exactly {asked}"
+    text = f"Four pieces of paper are placed as shown. Michael punches a hole that goes through {some} of them. At which point?"
     return Instance(text, (), place, {"sheets": sheets, "points": dict(zip(letters, points, strict=True))}, draw)
 
 
@@ -148,8 +156,8 @@ def _stacks(rng: Random, place: int) -> Instance:
         return draw
 
     text = (
-        "Three square cards are stacked five times, as shown. The cards of the {colour} stack are removed one by one from the top. "
-        "In what order are they removed?"
+        "Three square cards are stacked five times, as shown. The cards of the {colour} stack are removed one by one from the "
+        "top. In what order are they removed?"
     )
     return by_colour(rng, place, text, stacks, lambda order: "-".join(map(str, order)), picture)
 
