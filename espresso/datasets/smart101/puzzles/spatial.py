@@ -5,7 +5,7 @@ The index calls the stacks of cards "order", as the official puzzle 18.
 
 from __future__ import annotations
 
-from itertools import combinations, permutations
+from itertools import combinations
 from math import cos, hypot, pi, sin
 from random import Random
 from typing import Any
@@ -49,13 +49,29 @@ def _crossing_lines(rng: Random) -> list[tuple[float, float]]:
     """Return angle and distance from the centre of five lines whose crossings are apart."""
     while True:
         turn = rng.uniform(0, 36)
-        lines = [((turn + 36 * index + 180 * rng.randint(0, 1)) * pi / 180, rng.uniform(-34, 34)) for index in range(5)]
-        rng.shuffle(lines)
-        points = [_crossing(one, other) for one, other in combinations(lines, 2)]
-        near = all(hypot(x, y) < 68 for x, y in points)
-        apart = all(hypot(a[0] - b[0], a[1] - b[1]) > APART for a, b in combinations(points, 2))
-        if near and apart and all(_label_is_free(one, other) for one, other in permutations(lines, 2)):
+        lines, points = list[tuple[float, float]](), list[Point]()
+        for index in range(5):
+            for _ in range(12):
+                line = ((turn + 36 * index + 180 * rng.randint(0, 1)) * pi / 180, rng.uniform(-34, 34))
+                new = [_crossing(line, other) for other in lines]
+                if _fits(line, lines, new, points):
+                    lines.append(line)
+                    points += new
+                    break
+            else:
+                break
+        if len(lines) == 5:
+            rng.shuffle(lines)
             return lines
+
+
+def _fits(line: tuple[float, float], lines: list[tuple[float, float]], new: list[Point], points: list[Point]) -> bool:
+    """Return whether a stick crosses others within their length and apart from other crossings."""
+    return (
+        all(hypot(x, y) < 68 for x, y in new)
+        and all(hypot(a[0] - b[0], a[1] - b[1]) > APART for a, b in combinations([*points, *new], 2))
+        and all(_label_is_free(line, other) and _label_is_free(other, line) for other in lines)
+    )
 
 
 def _label_is_free(one: tuple[float, float], other: tuple[float, float]) -> bool:
