@@ -57,7 +57,8 @@ class Metrics(Record):
     weighted_accuracy: float | None = None
     """Accuracy with each question weighted by `Question.weight`, 0 to 1; None without weights.
 
-    In SMART-101 the weight is the difficulty of the puzzle, and this is our WOSA.
+    In SMART-101 the weight is the difficulty of the puzzle. If all puzzles have as many questions,
+    this is WOSA (`espresso.datasets.smart101.scores`).
     """
 
     weighted_accuracy_low: float | None = None

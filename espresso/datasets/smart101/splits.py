@@ -7,9 +7,9 @@ Numbers and rules are those of the authors' code, commit a2b6b9d of github.com/m
 - PS, too, takes the first 80 % of the rows of the train puzzles, the next 5 % of the val puzzles
   and the last 15 % of the test puzzles, and leaves out sequences (`--monolithic`, `main.py`);
 - AS leaves one value out of train and val (`split_data`, "exclude"): of the values of more than
-  1 % of the rows, the largest one that is not more frequent than the median. Rows with it are the
-  test; of the others, the first 95 % are train and the rest is val. Sequences and puzzle 58 are
-  split as in IS;
+  1 % of the rows, the largest one that is not more frequent than the median (the histogram counts
+  the largest value of all with the one before). Rows with it are the test; of the others, the first
+  95 % are train and the rest is val. Sequences and puzzle 58 are split as in IS;
 - FS trains on 80 % of the rows of the train puzzles and 80 % of the first `SHOTS` rows of the
   others (`--fsK` 100, of which `split_data` takes its share again), and tests on the others without
   these `SHOTS` rows.

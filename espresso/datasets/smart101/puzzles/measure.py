@@ -18,14 +18,16 @@ def _clock(rng: Random, place: int) -> Instance:
     hour = rng.randrange(24)
     before = rng.sample(range(1, 24), 5)
     asked = rng.randrange(5)
+    x, y, radius = rng.randint(94, 110), rng.randint(112, 132), rng.randint(72, 88)
+    face, hand = rng.choice((WHITE, PALE, (255, 244, 214))), rng.choice([COLOURS[each] for each in ("red", "green", "blue")])
 
     def draw(pen: Pen) -> None:
-        pen.disc(104, 118, 88, WHITE, INK, 3)
+        pen.disc(x, y, radius, face, INK, 3)
         for number in range(1, 13):
-            pen.text(*around(104, 118, 72, 30 * number), number, 18)
-        pen.line([(104, 118), around(104, 118, 62, 0)], INK, 3)
-        pen.line([(104, 118), around(104, 118, 42, 30 * hour)], COLOURS["red"], 5)
-        pen.disc(104, 118, 5, INK)
+            pen.text(*around(x, y, radius - 15, 30 * number), number, 17)
+        pen.line([(x, y), around(x, y, radius - 26, 0)], INK, 3)
+        pen.line([(x, y), around(x, y, radius - 42, 30 * hour)], hand, 5)
+        pen.disc(x, y, 5, INK)
         if hour < 12:
             for angle in range(0, 360, 45):
                 pen.line([(202, 24), around(202, 24, 20, angle)], COLOURS["orange"], 2)

@@ -180,7 +180,7 @@ def _stacks(rng: Random, place: int) -> Instance:
 
 PUZZLES = (
     RootPuzzle(18, "order", 2, _stacks),
-    RootPuzzle(44, "spatial", 1, _strips),
+    RootPuzzle(44, "spatial", 2, _strips),
     RootPuzzle(55, "spatial", 1, _sticks),
     RootPuzzle(95, "spatial", 1, _hole),
 )
