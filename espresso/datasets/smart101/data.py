@@ -178,4 +178,8 @@ def _in_turn(found: Iterable[list[PuzzleQuestion]], limit: int | None) -> list[P
 
 def _icons(folder: Path) -> tuple[str, ...]:
     path = next((place / ICONS for place in (folder, *folder.absolute().parents[:2]) if (place / ICONS).is_file()), None)
-    return tuple(line.strip() for line in path.read_text(encoding="utf-8-sig").splitlines() if line.strip()) if path else ()
+    return (
+        tuple(line.strip() for line in path.read_text(encoding="utf-8-sig", errors="replace").splitlines() if line.strip())
+        if path
+        else ()
+    )
