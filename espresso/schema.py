@@ -289,6 +289,9 @@ class Question(Record):
     categories: tuple[str, ...] = ()
     """Further categories by which accuracy is reported, next to `task`; for scoring only."""
 
+    weight: float | None = Field(default=None, gt=0)
+    """Weight of the question in the weighted accuracy; for scoring only. None if there is none."""
+
     @field_validator("options")
     @classmethod
     def _two_or_more(cls, options: tuple[str, ...] | None) -> tuple[str, ...] | None:
@@ -304,12 +307,12 @@ class Question(Record):
 
     @model_serializer(mode="wrap")
     def _without_absent_groups(self, serialize: SerializerFunctionWrapHandler) -> dict[str, Any]:
-        """Leave out an absent `group` and absent `categories`.
+        """Leave out an absent `group`, `categories` and `weight`.
 
         Hashes of questions are then those of older records.
         """
         values: dict[str, Any] = serialize(self)
-        return {name: value for name, value in values.items() if name not in ("group", "categories") or value}
+        return {name: value for name, value in values.items() if name not in ("group", "categories", "weight") or value}
 
     def without_truth(self) -> Question:
         """Return the question as a model may see it: without reference answer and ground truth."""

@@ -11,7 +11,7 @@ from pydantic import AliasChoices, ConfigDict, Field
 from espresso.media import split_segment
 from espresso.schema import Answer, Record, Task
 from eval.sample import Sample
-from eval.stats import interval
+from eval.stats import interval, mean_interval
 
 QUESTIONS_PER_CLIP = 10
 """Questions about one clip over which `tflops_at_10` divides the cost of its captions."""
@@ -53,6 +53,19 @@ class Metrics(Record):
 
     groups: int | None = None
     """Number of groups; None without groups."""
+
+    weighted_accuracy: float | None = None
+    """Accuracy with each question weighted by `Question.weight`, 0 to 1; None without weights.
+
+    In SMART-101 the weight is the difficulty of the puzzle. If all puzzles have as many questions,
+    this is WOSA (`espresso.datasets.smart101.scores`).
+    """
+
+    weighted_accuracy_low: float | None = None
+    """Lower end of its 95 % interval, clustered by `clusters`."""
+
+    weighted_accuracy_high: float | None = None
+    """Upper end of its 95 % interval, clustered by `clusters`."""
 
     official_accuracy: float | None
     """Accuracy of written replies by the rule of VideoEspresso's authors."""
@@ -123,6 +136,7 @@ def metrics(samples: Sequence[Sample]) -> Metrics:
         accuracy_low=low,
         accuracy_high=high,
         **_consistency(samples),
+        **_weighted(samples),
         official_accuracy=_official(samples),
         n=len(samples),
         errors=len(samples) - len(answers),
@@ -237,6 +251,19 @@ def _consistency(samples: Sequence[Sample]) -> dict[str, Any]:
         "consistency_high": high,
         "groups": len(consistent),
     }
+
+
+def _weighted(samples: Sequence[Sample]) -> dict[str, Any]:
+    """Return the weighted accuracy and its interval, that of a ratio, linearized."""
+    weights = [sample.question.weight for sample in samples]
+    known = [weight for weight in weights if weight is not None]
+    if len(known) < len(samples):
+        return {}
+    total = fmean(known)
+    share = fmean(weight * sample.scores.correct for weight, sample in zip(known, samples, strict=True)) / total
+    values = [share + weight * (sample.scores.correct - share) / total for weight, sample in zip(known, samples, strict=True)]
+    low, high = mean_interval(values, clusters(samples), within=(0.0, 1.0))
+    return {"weighted_accuracy": share, "weighted_accuracy_low": low, "weighted_accuracy_high": high}
 
 
 def _mean(values: Iterable[float | None]) -> float | None:

@@ -25,11 +25,12 @@ study = typer.Typer(no_args_is_help=True, help="Compare parts of the pipeline, o
 app.add_typer(study, name="study")
 
 _DATASET = typer.Argument(
-    help="records, world, videoespresso, nextqa, egoschema, mvbench, videomme, nlvr2, raiv or raiv-reasons."
+    help="records, world, videoespresso, nextqa, egoschema, mvbench, videomme, nlvr2, raiv, raiv-reasons or smart101."
 )
 _DATA = typer.Option(
     None,
-    help="The dataset's file of questions, as its authors publish it: JSON, JSON lines, CSV, TSV or Parquet, gzipped or not.",
+    help="The dataset's file of questions, as its authors publish it: JSON, JSON lines, CSV, TSV or Parquet, gzipped or not; for "
+    "smart101 the folder of puzzles.",
 )
 _VIDEOS = typer.Option(None, help="The folder with its videos, at any depth. Default: the folder of --data.")
 
@@ -46,7 +47,7 @@ def evaluate() -> None:
 @app.command()
 def run(
     dataset: str = typer.Argument(
-        help="records, world, videoespresso, nextqa, egoschema, mvbench, videomme, nlvr2, raiv or raiv-reasons; or "
+        help="records, world, videoespresso, nextqa, egoschema, mvbench, videomme, nlvr2, raiv, raiv-reasons or smart101; or "
         "nextgqa-captions or world-captions, which measure the selection of frames alone."
     ),
     *,
@@ -347,6 +348,9 @@ def _task_table(summary: RunSummary) -> Table:
     if metrics.consistency is not None:
         interval = f"{metrics.consistency_low:.1%} to {metrics.consistency_high:.1%}"
         table.add_row("groups answered correctly", str(metrics.groups), f"{metrics.consistency:.1%}", interval)
+    if metrics.weighted_accuracy is not None:
+        interval = f"{metrics.weighted_accuracy_low:.1%} to {metrics.weighted_accuracy_high:.1%}"
+        table.add_row("weighted by difficulty", str(metrics.n), f"{metrics.weighted_accuracy:.1%}", interval)
     return table
 
 
@@ -358,6 +362,6 @@ def _metrics_table(summary: RunSummary) -> Table:
     table.add_column(style="dim")
     table.add_column(justify="right")
     for name, value in summary.metrics.model_dump().items():
-        if not name.startswith(("accuracy", "consistency")) and value is not None and name not in ("n", "groups"):
+        if not name.startswith(("accuracy", "consistency", "weighted")) and value is not None and name not in ("n", "groups"):
             table.add_row(name, f"{value:.0f}" if float(value).is_integer() else f"{value:.3g}")
     return table

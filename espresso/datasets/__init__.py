@@ -24,13 +24,23 @@ from espresso.datasets.rows import BadRow
 from espresso.errors import DataError
 
 DatasetName = Literal[
-    "records", "world", "videoespresso", "nextqa", "egoschema", "mvbench", "videomme", "nlvr2", "raiv", "raiv-reasons"
+    "records",
+    "world",
+    "videoespresso",
+    "nextqa",
+    "egoschema",
+    "mvbench",
+    "videomme",
+    "nlvr2",
+    "raiv",
+    "raiv-reasons",
+    "smart101",
 ]
 
 NAMES: tuple[DatasetName, ...] = get_args(DatasetName)
 """Names of the datasets."""
 
-_MODULES = {"raiv": "raiv.questions", "raiv-reasons": "raiv.reasons"}
+_MODULES = {"raiv": "raiv.questions", "raiv-reasons": "raiv.reasons", "smart101": "smart101.questions"}
 """Name -> module, where it has another name than the dataset."""
 
 __all__ = [

@@ -24,7 +24,7 @@ class DatasetFiles:
     """A user's copy of a dataset."""
 
     data: Path
-    """The file of questions, as its authors publish it."""
+    """The file of questions, as its authors publish it, or the folder if there are several."""
 
     videos: Path | None = None
     """The folder that contains the videos, at any depth. None is the folder of `data`."""

@@ -181,6 +181,13 @@ def table_rows(columns: Sequence[RunColumn]) -> list[tuple[str, list[str]]]:
     if groups := columns[0].metrics.groups:
         rows.append((f"consistency ({groups} groups)", [_percent(run.metrics.consistency) for run in columns]))
         rows.append(("95 % interval", [_interval(run.metrics.consistency_low, run.metrics.consistency_high) for run in columns]))
+    if columns[0].metrics.weighted_accuracy is not None:
+        weighted = [
+            (run.metrics.weighted_accuracy, run.metrics.weighted_accuracy_low, run.metrics.weighted_accuracy_high)
+            for run in columns
+        ]
+        rows.append(("weighted by difficulty", [_percent(share) for share, _, _ in weighted]))
+        rows.append(("95 % interval", [_interval(low, high) for _, low, high in weighted]))
     for task in columns[0].tasks:
         cells = [next(each for each in run.tasks if each.task == task.task) for run in columns]
         rows.append(

@@ -10,7 +10,7 @@ from agents.answer.sample import sample_visual
 from agents.session import Session
 from espresso import media
 from espresso.datasets import world
-from espresso.datasets.nextgqa import CaptionedQuestion
+from espresso.datasets.nextqa.nextgqa import CaptionedQuestion
 from espresso.schema import Question
 
 

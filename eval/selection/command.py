@@ -9,7 +9,7 @@ from typing import cast, get_args
 
 from agents.session import Session
 from espresso import profiles
-from espresso.datasets import nextgqa
+from espresso.datasets.nextqa import nextgqa
 from espresso.datasets.rows import BadRow
 from espresso.errors import DataError
 from espresso.profiles import LocalRanker, Profile

@@ -23,7 +23,7 @@ from agents.ranking.embeddings import embed
 from agents.ranking.pick import pick
 from agents.ranking.words import bm25
 from agents.session import Session
-from espresso.datasets.nextgqa import CaptionedQuestion
+from espresso.datasets.nextqa.nextgqa import CaptionedQuestion
 from espresso.errors import ProfileError
 from espresso.log import JsonlLog, LogEntry
 from espresso.models.embedder import Embedder

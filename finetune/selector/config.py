@@ -12,7 +12,7 @@ class SelectorConfig(Settings):
     """Data, architecture and training of a selector's head."""
 
     data: Path
-    """Folder of NExT-GQA with captions, see `espresso.datasets.nextgqa`."""
+    """Folder of NExT-GQA with captions, see `espresso.datasets.nextqa.nextgqa`."""
     output: Path
     """Folder for the head."""
     embedder: str = "sentence-transformers/all-MiniLM-L6-v2"

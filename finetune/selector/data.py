@@ -11,7 +11,7 @@ import torch
 from agents.ranking.embeddings import BATCH, embed
 from agents.ranking.features import ClipFeatures, clip_features, texts_of
 from espresso.cache import Cache
-from espresso.datasets.nextgqa import CaptionedQuestion
+from espresso.datasets.nextqa.nextgqa import CaptionedQuestion
 from espresso.models.embedder import Embedder
 
 CHUNK = 20 * BATCH

@@ -18,8 +18,8 @@ from torch.nn import functional
 from agents.ranking import head
 from agents.ranking.head import Head, HeadConfig
 from espresso.cache import Cache
-from espresso.datasets import nextgqa
-from espresso.datasets.nextgqa import CaptionedQuestions
+from espresso.datasets.nextqa import nextgqa
+from espresso.datasets.nextqa.nextgqa import CaptionedQuestions
 from espresso.files import replace_folder
 from espresso.models.embedder import TransformersEmbedder
 from espresso.profiles import LocalEmbedder

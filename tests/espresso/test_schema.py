@@ -91,6 +91,12 @@ def test_a_question_without_a_group_is_written_as_by_older_versions():
     assert Question.model_validate_json(grouped.model_dump_json()) == grouped
 
 
+def test_a_question_without_a_weight_is_written_as_by_older_versions():
+    assert "weight" not in QUESTION.model_dump_json()
+    weighted = QUESTION.model_copy(update={"weight": 3.0})
+    assert Question.model_validate_json(weighted.model_dump_json()) == weighted
+
+
 def test_a_question_as_asked_holds_neither_answer_nor_truth():
     asked = QUESTION.without_truth()
     assert asked.answer is None

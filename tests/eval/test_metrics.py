@@ -141,3 +141,20 @@ def test_accuracy_is_reported_by_categories_too():
                             sample(asked("c"), answer())])  # fmt: skip
     assert [(row.task, row.n, row.accuracy) for row in rows] == [
         ("Im-Im (T)", 3, pytest.approx(2 / 3)), ("action existence", 1, 0), ("role existence", 1, 1)]  # fmt: skip
+
+
+def test_the_weighted_accuracy_counts_hard_questions_more():
+    def weighted(name, weight, text):
+        return sample(question(name).model_copy(update={"weight": weight}), answer(text))
+
+    found = metrics([weighted("a", 1, "yes"), weighted("b", 1, "no"), weighted("c", 3, "yes")])
+    assert found.weighted_accuracy == pytest.approx(4 / 5)
+    assert 0 <= found.weighted_accuracy_low < found.weighted_accuracy < found.weighted_accuracy_high <= 1
+
+
+def test_with_equal_weights_it_is_the_accuracy_and_without_weights_there_is_none():
+    samples = [sample(question(name), answer(text)) for name, text in (("a", "yes"), ("b", "no"), ("c", "yes"))]
+    equal = [each.model_copy(update={"question": each.question.model_copy(update={"weight": 2.0})}) for each in samples]
+    assert metrics(equal).weighted_accuracy == pytest.approx(metrics(equal).accuracy)
+    assert metrics(samples).weighted_accuracy is None
+    assert metrics([*samples[:2], equal[2]]).weighted_accuracy is None

@@ -91,3 +91,17 @@ def test_a_file_of_pairs_and_the_reasons_run_too(espresso, profile, tmp_path):
         told = json.loads(done.stdout)
         assert told["tasks"][0]["task"] == "Im-Im (T)"
         assert name != "raiv" or told["metrics"]["n"] == 12
+
+
+def test_smart101_runs_without_files_and_reports_each_skill_and_the_weighted_accuracy(espresso, profile):
+    command = ("eval", "run", "smart101", "--limit", 31, "--strategy", "uniform", "--profile", profile)
+    done = espresso(*command)
+    assert done.exit_code == 0, done.output
+    for word in ("counting", "math", "logic", "path", "algebra", "measure", "spatial", "pattern", "weighted by difficulty"):
+        assert word in done.stdout
+    told = json.loads(espresso(*command, "--json").stdout)
+    assert (told["metrics"]["n"], told["metrics"]["errors"], told["bad"], told["missing"]) == (31, 0, [], [])
+    assert sum(row["n"] for row in told["tasks"]) == 31
+    metrics = told["metrics"]
+    assert metrics["weighted_accuracy_low"] <= metrics["weighted_accuracy"] <= metrics["weighted_accuracy_high"]
+    assert "weighted by difficulty" in espresso("eval", "report", told["folder"]).stdout

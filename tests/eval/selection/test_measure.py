@@ -5,7 +5,7 @@ import json
 import pytest
 
 from agents.session import Session
-from espresso.datasets.nextgqa import CaptionedQuestion
+from espresso.datasets.nextqa.nextgqa import CaptionedQuestion
 from espresso.errors import DataError, ProfileError
 from eval.selection import report
 from eval.selection.measure import BUDGET, COUNTS, measure, score, uniform

@@ -6,7 +6,7 @@ import torch
 
 from agents.ranking import head
 from agents.ranking.features import FEATURES, ClipFeatures
-from espresso.datasets.nextgqa import CaptionedQuestion
+from espresso.datasets.nextqa.nextgqa import CaptionedQuestion
 from espresso.errors import ModelError
 from finetune.selector.config import SelectorConfig
 from finetune.selector.cross_validate import cross_validate, fold_of

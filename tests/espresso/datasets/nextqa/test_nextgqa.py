@@ -6,10 +6,10 @@ from pathlib import Path
 
 import pytest
 
-from espresso.datasets import nextgqa
+from espresso.datasets.nextqa import nextgqa
 from espresso.errors import DataError
 
-REAL = Path(__file__).parents[4] / "shared" / "data" / "nextgqa"
+REAL = Path(__file__).parents[5] / "shared" / "data" / "nextgqa"
 ROW = {
     "video": "7", "qid": "2", "type": "CW", "question": "why does it bark", "options": ["hungry", "happy"],
     "gt_spans_s": [[0.4, 1.2], [7.5, 9.0]],
