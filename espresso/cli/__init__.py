@@ -27,7 +27,7 @@ from espresso.errors import EspressoError
 _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO)
 """Why a file that output is redirected to cannot be written."""
 
-GROUPS = ("demo", "ask", "annotate", "eval", "judge", "finetune", "serve", "world", "raiv")
+GROUPS = ("demo", "ask", "annotate", "eval", "judge", "finetune", "serve", "app", "world", "raiv")
 
 
 class Groups(TyperGroup):
