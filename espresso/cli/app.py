@@ -6,6 +6,9 @@ from pathlib import Path
 
 import typer
 
+STOP_S = 2
+"""Seconds until open pages are disconnected when the app stops; they always hold a connection."""
+
 app = typer.Typer(add_completion=False)
 
 
@@ -45,6 +48,7 @@ def start(
         folders=tuple(allow_media),
         limits=Limits(int(max_mb * 1024**2), int(max_megapixels * 1e6), max_seconds, max_frames),
         timeout_s=timeout,
+        stop_s=STOP_S,
     )
     logging.basicConfig(level=logging.WARNING, format="%(asctime)s %(message)s")
     console = show.console(stderr=True)

@@ -43,7 +43,7 @@ def build(service: Service, visuals: Visuals, examples: Examples, reports: Repor
     """
     profile = next(iter(service.sessions.values())).profile
     with gr.Blocks(title="Espresso", analytics_enabled=False, delete_cache=(600, 600)) as page:
-        gr.HTML(
+        _html(
             '<header class="e-header"><h1>Espresso</h1><p>Questions about images and videos, answered with evidence.</p>'
             f'<p><b title="{escape(profile.about)}">{escape(profile.name)}</b></p></header>'
         )
@@ -79,6 +79,7 @@ def theme() -> gr.themes.Base:
         input_background_fill="#ffffff", input_background_fill_dark="#161311",
         input_border_color="#e3ddd6", input_border_color_dark="#38312b",
         input_border_color_focus="#a4500f", input_border_color_focus_dark="#f0a35e",
+        input_border_width="1px", block_shadow="none", block_shadow_dark="none", button_primary_shadow="none",
         border_color_accent="#a4500f", border_color_accent_dark="#f0a35e",
         color_accent="#a4500f", color_accent_soft="#fbeee2", color_accent_soft_dark="#33261a",
         button_primary_background_fill="#a4500f", button_primary_background_fill_dark="#f0a35e",
@@ -90,12 +91,18 @@ def theme() -> gr.themes.Base:
     )  # fmt: skip
 
 
+def _html(value: str, name: str | None = None) -> gr.HTML:
+    """Return a component for HTML with the styles of `page.css` only."""
+    return gr.HTML(value, elem_id=name, apply_default_css=False, padding=False)
+
+
 def _ask_tab(service: Service, visuals: Visuals, examples: Sequence[Question], files: Sequence[tuple[str, str]]) -> None:
     source = gr.State(None)
+    chosen = _examples(visuals, examples, "ask-examples")
     with gr.Row(equal_height=False):
         with gr.Column(scale=5, min_width=300):
-            stage = gr.HTML(view.player(None), elem_id="ask-stage")
-            upload = gr.File(label="Upload an image or video", elem_id="ask-upload", height=110)
+            stage = _html(view.player(None), "ask-stage")
+            upload = gr.File(label="Upload an image or video", elem_id="ask-upload", elem_classes="e-upload", height=84)
             listed = gr.Dropdown(files, label="Or choose a file of this machine", value=None, visible=bool(files), elem_id="ask-file")
             text = gr.Textbox(label="Question", placeholder="What hits the blue square?", elem_id="ask-question", lines=1, max_lines=4)
             options = gr.Textbox(
@@ -103,11 +110,10 @@ def _ask_tab(service: Service, visuals: Visuals, examples: Sequence[Question], f
             )
             go = gr.Button("Ask", variant="primary", elem_id="ask-go")
         with gr.Column(scale=6, min_width=300):
-            result = gr.HTML(view.hint("Ask about a clip: its captions, core frames, evidence and answer appear here."), elem_id="ask-result")
-    chosen = _examples(visuals, examples, "ask-examples")
+            result = _html(view.hint("Ask about a clip: its captions, core frames, evidence and answer appear here."), "ask-result")
 
-    async def on_upload(path: str | None) -> tuple[Any, ...]:
-        shown, problem = await _guarded(lambda: visuals.upload(Path(path or "")))
+    async def on_upload(path: str) -> tuple[Any, ...]:
+        shown, problem = await _guarded(lambda: visuals.upload(Path(path)))
         return shown and shown.source, view.player(shown, problem), None, view.hint("Ask a question about it.")
 
     async def on_file(path: str | None) -> tuple[Any, ...]:
@@ -138,24 +144,24 @@ def _ask_tab(service: Service, visuals: Visuals, examples: Sequence[Question], f
 
 def _pairs_tab(service: Service, visuals: Visuals, examples: Sequence[Question]) -> None:
     sources, stages, uploads = [], [], []
+    chosen = _examples(visuals, examples, "pairs-examples")
     with gr.Row(equal_height=False):
         with gr.Column(scale=5, min_width=300):
             with gr.Row(elem_classes="e-pair"):
                 for name in ("first", "second"):
                     with gr.Column(min_width=140):
                         sources.append(gr.State(None))
-                        stages.append(gr.HTML(view.player(None), elem_id=f"pairs-{name}"))
-                        uploads.append(gr.File(label=f"Upload the {name}", elem_id=f"pairs-upload-{name}", height=110))
+                        stages.append(_html(view.player(None), f"pairs-{name}"))
+                        uploads.append(gr.File(label=f"Upload the {name}", elem_id=f"pairs-upload-{name}", elem_classes="e-upload", height=84))
             text = gr.Textbox(
                 label="Statement", placeholder="A blue triangle can be seen in both images.", elem_id="pairs-statement", max_lines=4
             )
             go = gr.Button("True or false?", variant="primary", elem_id="pairs-go")
         with gr.Column(scale=6, min_width=300):
-            result = gr.HTML(view.hint("Two images or videos and a statement: is it true, and why?"), elem_id="pairs-result")
-    chosen = _examples(visuals, examples, "pairs-examples")
+            result = _html(view.hint("Two images or videos and a statement: is it true, and why?"), "pairs-result")
 
-    async def on_upload(path: str | None) -> tuple[Any, ...]:
-        shown, problem = await _guarded(lambda: visuals.upload(Path(path or "")))
+    async def on_upload(path: str) -> tuple[Any, ...]:
+        shown, problem = await _guarded(lambda: visuals.upload(Path(path)))
         return shown and shown.source, view.player(shown, problem), None
 
     async def on_example(number: int) -> tuple[Any, ...]:
@@ -191,7 +197,7 @@ def _runs_tab(reports: Reports, tab: gr.Tab) -> None:
     nothing = "Choose a run. A second one is compared with it question by question."
     if not known:
         nothing = "There is no run here. `espresso eval run` writes some; start the app with --runs FOLDER."
-    result = gr.HTML(view.hint(nothing), elem_id="runs-result")
+    result = _html(view.hint(nothing), "runs-result")
 
     def on_tab() -> tuple[Any, ...]:
         names = reports.runs()
@@ -213,10 +219,10 @@ def _runs_tab(reports: Reports, tab: gr.Tab) -> None:
 def _review_tab(reports: Reports) -> None:
     names = reports.datasets()
     if not names:
-        gr.HTML(view.hint("Nothing to review. `espresso annotate` constructs questions; start the app with --review FILE."))
+        _html(view.hint("Nothing to review. `espresso annotate` constructs questions; start the app with --review FILE."))
         return
     dataset = gr.Dropdown(names, label="Dataset", value=names[0], elem_id="review-data", visible=len(names) > 1)
-    result = gr.HTML(_review_frame(names[0]), elem_id="review-result")
+    result = _html(_review_frame(names[0]), "review-result")
     dataset.input(_review_frame, dataset, result, api_visibility="private", show_progress="hidden")
 
 
@@ -228,7 +234,7 @@ def _examples(visuals: Visuals, examples: Sequence[Question], name: str) -> gr.D
     """Show questions with pictures of their visuals, to choose one."""
     samples = [[_example(visuals, question)] for question in examples]
     return gr.Dataset(
-        components=[gr.HTML(visible=False)], samples=samples, label="Examples", type="index", layout="gallery", elem_id=name
+        components=[gr.HTML(visible=False)], samples=samples, label="Examples", type="index", layout="gallery", elem_id=name, elem_classes="e-examples"
     )
 
 
