@@ -39,6 +39,8 @@ def start(
 
     if find_spec("gradio") is None:
         raise DataError('the app needs Gradio. Install it with: pip install "videoespresso[app]".')
+    from serving.app import examples
+    from serving.app.reports import Reports
     from serving.app.server import run
 
     settings = Settings(
@@ -54,13 +56,8 @@ def start(
     console = show.console(stderr=True)
     if not settings.loopback:
         console.print("everybody who reaches this address can use the app")
+    reports = Reports(runs, review)
     with show.progress(lambda _: "") as on_progress:
-        run(
-            settings,
-            runs=runs,
-            review=review,
-            on_clip=lambda done, total: on_progress(show.Count("rendering examples", done, total)),
-            on_start=typer.echo,
-            on_ready=lambda: typer.echo("ready"),
-        )
+        offered = examples.load(lambda done, total: on_progress(show.Count("rendering examples", done, total)))
+    run(settings, offered, reports, on_start=typer.echo, on_ready=lambda: typer.echo("ready"))
     console.print("the app stopped")

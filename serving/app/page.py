@@ -103,14 +103,20 @@ def _ask_tab(service: Service, visuals: Visuals, examples: Sequence[Question], f
         with gr.Column(scale=5, min_width=300):
             stage = _html(view.player(None), "ask-stage")
             upload = gr.File(label="Upload an image or video", elem_id="ask-upload", elem_classes="e-upload", height=84)
-            listed = gr.Dropdown(files, label="Or choose a file of this machine", value=None, visible=bool(files), elem_id="ask-file")
-            text = gr.Textbox(label="Question", placeholder="What hits the blue square?", elem_id="ask-question", lines=1, max_lines=4)
+            listed = gr.Dropdown(
+                files, label="Or choose a file of this machine", value=None, visible=bool(files), elem_id="ask-file"
+            )
+            text = gr.Textbox(
+                label="Question", placeholder="What hits the blue square?", elem_id="ask-question", lines=1, max_lines=4
+            )
             options = gr.Textbox(
                 label="Options (one per line; leave empty for a free answer)", elem_id="ask-options", lines=2, max_lines=8
             )
             go = gr.Button("Ask", variant="primary", elem_id="ask-go")
         with gr.Column(scale=6, min_width=300):
-            result = _html(view.hint("Ask about a clip: its captions, core frames, evidence and answer appear here."), "ask-result")
+            result = _html(
+                view.hint("Ask about a clip: its captions, core frames, evidence and answer appear here."), "ask-result"
+            )
 
     async def on_upload(path: str) -> tuple[Any, ...]:
         shown, problem = await _guarded(lambda: visuals.upload(Path(path)))
@@ -152,9 +158,16 @@ def _pairs_tab(service: Service, visuals: Visuals, examples: Sequence[Question])
                     with gr.Column(min_width=140):
                         sources.append(gr.State(None))
                         stages.append(_html(view.player(None), f"pairs-{name}"))
-                        uploads.append(gr.File(label=f"Upload the {name}", elem_id=f"pairs-upload-{name}", elem_classes="e-upload", height=84))
+                        uploads.append(
+                            gr.File(
+                                label=f"Upload the {name}", elem_id=f"pairs-upload-{name}", elem_classes="e-upload", height=84
+                            )
+                        )
             text = gr.Textbox(
-                label="Statement", placeholder="A blue triangle can be seen in both images.", elem_id="pairs-statement", max_lines=4
+                label="Statement",
+                placeholder="A blue triangle can be seen in both images.",
+                elem_id="pairs-statement",
+                max_lines=4,
             )
             go = gr.Button("True or false?", variant="primary", elem_id="pairs-go")
         with gr.Column(scale=6, min_width=300):
@@ -234,7 +247,13 @@ def _examples(visuals: Visuals, examples: Sequence[Question], name: str) -> gr.D
     """Show questions with pictures of their visuals, to choose one."""
     samples = [[_example(visuals, question)] for question in examples]
     return gr.Dataset(
-        components=[gr.HTML(visible=False)], samples=samples, label="Examples", type="index", layout="gallery", elem_id=name, elem_classes="e-examples"
+        components=[gr.HTML(visible=False)],
+        samples=samples,
+        label="Examples",
+        type="index",
+        layout="gallery",
+        elem_id=name,
+        elem_classes="e-examples",
     )
 
 

@@ -20,7 +20,6 @@ from espresso.errors import EspressoError
 from serving.admission import Admission
 from serving.api.app import LOOPBACK_NAMES
 from serving.api.replies import end_reply, error_reply
-from serving.app import examples
 from serving.app.examples import Examples
 from serving.app.page import build, theme
 from serving.app.reports import Decided, Reports
@@ -44,35 +43,30 @@ _HEAD = '<link rel="stylesheet" href="assets-of-app/page.css"><script src="asset
 
 def run(
     settings: Settings,
+    examples: Examples,
+    reports: Reports,
     *,
-    runs: Path | None,
-    review: Sequence[Path],
-    on_clip: Callable[[int, int], None],
     on_start: Callable[[str], None],
     on_ready: Callable[[], None],
 ) -> None:
-    """Render the examples and serve the app until SIGINT or SIGTERM.
+    """Serve the app until SIGINT or SIGTERM.
 
     Args:
         settings: the settings; the folders are those whose files the page lists.
-        runs: folder of the runs that the page opens.
-        review: datasets that the page reviews.
-        on_clip: called with (clips done, all clips) while examples are rendered.
+        examples: what the page offers to ask.
+        reports: pages about runs and datasets; closed at the end.
         on_start: called with the server's address when it accepts connections.
         on_ready: called when the models are loaded.
 
     Raises:
-        DataError: the examples cannot be written, the address cannot be used, or a file or folder
-            does not exist.
+        DataError: the address cannot be used, or a folder does not exist.
         ProfileError: the profile does not exist or is invalid.
         ModelError: a model cannot be loaded.
     """
-    reports = Reports(runs, review)
-    offered = examples.load(on_clip)
     folders = settings.folders
     settings = settings.model_copy(update={"folders": (*folders, default_folder() / "world")})
     try:
-        serve(settings, on_start, on_ready, partial(create_app, examples=offered, reports=reports, folders=folders))
+        serve(settings, on_start, on_ready, partial(create_app, examples=examples, reports=reports, folders=folders))
     finally:
         reports.close()
 

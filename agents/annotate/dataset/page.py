@@ -150,9 +150,7 @@ def write_page(data: Path, out: Path, *, on_progress: Callable[[int, int], None]
     report.save(out, page_html(data, on_progress=on_progress))
 
 
-def page_html(
-    data: Path, *, save: str | None = None, on_progress: Callable[[int, int], None] = lambda done, total: None
-) -> str:
+def page_html(data: Path, *, save: str | None = None, on_progress: Callable[[int, int], None] = lambda done, total: None) -> str:
     """Render the page to review a dataset on, see `write_page`.
 
     Args:
@@ -197,7 +195,9 @@ def write_decisions(path: Path, decisions: Decisions) -> None:
     try:
         write_atomic(path, json.dumps(decisions, indent=1, sort_keys=True, ensure_ascii=False) + "\n")
     except OSError as error:
-        raise DataError(f"{path}: cannot write the decisions ({error.strerror}). Check the folder and the free disk space.") from None
+        raise DataError(
+            f"{path}: cannot write the decisions ({error.strerror}). Check the folder and the free disk space."
+        ) from None
 
 
 def read_decisions(path: Path) -> Decisions:

@@ -13,7 +13,6 @@ from selenium.common.exceptions import StaleElementReferenceException
 from selenium.webdriver.common.by import By
 from selenium.webdriver.support.ui import WebDriverWait
 
-from agents.annotate.dataset.output import rejected_file
 from agents.session import Session
 from espresso import world
 from espresso.datasets import records
@@ -24,7 +23,7 @@ FLAGS = (
     "--disable-sync --window-size=1200,1000"
 )
 LOGS = {"browser": "ALL", "performance": "ALL"}
-WAIT_S = 90
+WAIT_S = 40
 STALE = (StaleElementReferenceException,)
 MAX_SECONDS = 30
 """Longest video that the app accepts here."""
@@ -51,7 +50,6 @@ def app(tmp_path_factory):
     questions = world.make("val", 3, folder / "clips", workers=1)
     data = folder / "data.jsonl"
     records.write(data, questions)
-    rejected_file(data).write_text("")
     arguments = ("--runs", folder / "runs", "--review", data, "--max-seconds", MAX_SECONDS, "--max-mb", 2)
     with running(folder, *arguments, command=("app",)) as server:
         yield App(server.url, server.log, Path(questions[0].visuals[0]), questions, data)
