@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import gradio as gr
 from fastapi import Body, FastAPI, Request
@@ -35,7 +35,10 @@ HERE = Path(__file__).parent
 IMMUTABLE = {"cache-control": "private, max-age=86400, immutable"}
 """For what is named by its digest."""
 
-PAGE_POLICY = "default-src 'none'; img-src data:; style-src 'unsafe-inline'; script-src 'unsafe-inline'; connect-src 'self'; frame-ancestors 'self'"
+PAGE_POLICY = (
+    "default-src 'none'; img-src data:; style-src 'unsafe-inline'; script-src 'unsafe-inline'; connect-src 'self'; "
+    "frame-ancestors 'self'"
+)
 """Content security policy of the run report and the review page, which are shown in a frame."""
 
 _HEAD = '<link rel="stylesheet" href="assets-of-app/page.css"><script src="assets-of-app/page.js"></script>'
@@ -95,7 +98,7 @@ def create_app(
     visuals = Visuals(service)
     _add_media(app, visuals)
     _add_reports(app, reports)
-    app.add_exception_handler(EspressoError, lambda _, error: error_reply(error))  # type: ignore[arg-type]
+    app.add_exception_handler(EspressoError, lambda _, error: error_reply(error))
     page = build(service, visuals, examples, reports, folders)
     app = gr.mount_gradio_app(
         app,
@@ -157,7 +160,7 @@ def _add_reports(app: FastAPI, reports: Reports) -> None:
         return HTMLResponse(html, headers={"content-security-policy": PAGE_POLICY, "cache-control": "no-store"})
 
     @app.post("/pages/review/{name}/decisions")
-    async def decide(request: Request, name: str, decided: dict[str, Decided] = Body()) -> Response:
+    async def decide(request: Request, name: str, decided: Annotated[dict[str, Decided], Body()]) -> Response:
         """Store decisions."""
         if request.headers.get("content-type") != "application/json":  # a form of another page has another type
             raise RequestError("the decisions are not sent as JSON. Send them as application/json.")

@@ -195,9 +195,7 @@ def write_decisions(path: Path, decisions: Decisions) -> None:
     try:
         write_atomic(path, json.dumps(decisions, indent=1, sort_keys=True, ensure_ascii=False) + "\n")
     except OSError as error:
-        raise DataError(
-            f"{path}: cannot write the decisions ({error.strerror}). Check the folder and the free disk space."
-        ) from None
+        raise DataError(f"{path}: cannot write the decisions ({error.strerror}). Check the folder and the disk space.") from None
 
 
 def read_decisions(path: Path) -> Decisions:

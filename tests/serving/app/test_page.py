@@ -17,8 +17,8 @@ def video(page, tab):
 
 def fill(page, name, text):
     element = page.wait(f"#{name} textarea, #{name} input")
-    element.clear()
-    element.send_keys(text)
+    element.send_keys(Keys.CONTROL, "a")
+    element.send_keys(Keys.BACKSPACE, text)
 
 
 def upload(page, name, path):
