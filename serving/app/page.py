@@ -12,6 +12,7 @@ from urllib.parse import quote
 
 import gradio as gr
 
+from espresso import media
 from espresso.datasets.raiv.questions import OPTIONS
 from espresso.errors import EspressoError
 from espresso.schema import Question
@@ -23,6 +24,9 @@ from serving.app.shown import Visuals
 from serving.service import Service
 
 log = logging.getLogger("espresso.serving")
+
+EXAMPLE_PX = 112
+"""Longest side in pixels of the pictures of examples."""
 
 MAX_FILES = 500
 """Files of the allowed folders that the page lists."""
@@ -260,12 +264,10 @@ def _examples(visuals: Visuals, examples: Sequence[Question], name: str) -> gr.D
 def _example(visuals: Visuals, question: Question) -> str:
     pictures = []
     for source in question.visuals:
-        shown = visuals.open(source)
-        middle = len(shown.opened.times) // 2
-        visuals.decode_now(shown, [middle])
-        pictures.append(f'<img src="frames/{shown.opened.digest}/{middle}.webp" alt="">')
-    pair = " pair" if len(pictures) > 1 else ""
-    return f'<span class="e-example{pair}"><span>{"".join(pictures)}</span><span>{escape(question.text)}</span></span>'
+        opened = visuals.open(source).opened
+        (middle,) = opened.decode([len(opened.times) // 2], size=EXAMPLE_PX)
+        pictures.append(f'<img src="{media.thumbnail_url(middle)}" alt="">')
+    return f'<span class="e-example"><span>{"".join(pictures)}</span><span>{escape(question.text)}</span></span>'
 
 
 def _files(folders: Sequence[Path]) -> list[tuple[str, str]]:

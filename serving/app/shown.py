@@ -110,11 +110,7 @@ class Visuals:
         for position, visual in enumerate(shown):
             wanted = sorted({frame.index for frame in frames if frame.visual == position} - visual.pictures.keys())
             if wanted:
-                await media.in_background(self.decode_now, visual, wanted)
-
-    def decode_now(self, shown: Shown, indices: list[int]) -> None:
-        """Decode pictures of a visual. Raises MediaError."""
-        shown.pictures.update(_pictures(shown.opened, indices))
+                visual.pictures.update(await media.in_background(_pictures, visual.opened, wanted))
 
 
 def _pictures(opened: Media, indices: list[int]) -> dict[int, bytes]:

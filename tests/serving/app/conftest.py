@@ -107,6 +107,7 @@ class Page:
 @pytest.fixture
 def page(app, chromium):
     """The page, opened anew. After the test, check for errors and foreign requests."""
+    chromium.get("about:blank")
     for kind in LOGS:
         chromium.get_log(kind)
     chromium.get(app.url)
