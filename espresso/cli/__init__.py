@@ -29,6 +29,9 @@ _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO)
 
 GROUPS = ("demo", "ask", "annotate", "eval", "judge", "finetune", "serve", "app", "world", "raiv")
 
+_FILES = {"app": "web"}
+"""Group -> its file, if it has another name: a module `app` would hide `espresso.cli.app`."""
+
 
 class Groups(TyperGroup):
     """Loads command groups by file name and turns errors into exit codes."""
@@ -41,7 +44,7 @@ class Groups(TyperGroup):
         """Import the file of a group; return None if there is no such group."""
         if cmd_name not in GROUPS:
             return None
-        command = typer.main.get_command(import_module(f"espresso.cli.{cmd_name}").app)
+        command = typer.main.get_command(import_module(f"espresso.cli.{_FILES.get(cmd_name, cmd_name)}").app)
         command.name = cmd_name
         return command
 

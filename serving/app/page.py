@@ -108,7 +108,7 @@ def _ask_tab(service: Service, visuals: Visuals, examples: Sequence[Question], f
             stage = _html(view.player(None), "ask-stage")
             upload = gr.File(label="Upload an image or video", elem_id="ask-upload", elem_classes="e-upload", height=84)
             listed = gr.Dropdown(
-                files, label="Or choose a file of this machine", value=None, visible=bool(files), elem_id="ask-file"
+                files, label="Or choose a file of an allowed folder", value=None, visible=bool(files), elem_id="ask-file"
             )
             text = gr.Textbox(
                 label="Question", placeholder="What hits the blue square?", elem_id="ask-question", lines=1, max_lines=4
