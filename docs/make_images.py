@@ -114,6 +114,7 @@ def ask_in_app(browser: webdriver.Chrome, address: str) -> None:
     browser.get(address)
     wait("#ask-examples .gallery button").click()
     wait("#ask-stage video")
+    time.sleep(1)  # until the page has its final layout
     wait("#ask-go").click()
     wait("#ask-result .e-cost")
     browser.find_elements(By.CLASS_NAME, "e-core")[-1].click()

@@ -53,8 +53,7 @@ def serve(
         ProfileError: a profile does not exist or is invalid.
         ModelError: a model cannot be loaded.
     """
-    if missing := next((folder for folder in settings.folders if not folder.is_dir()), None):
-        raise DataError(f"{missing}: no such folder. Give an existing folder to --allow-media.")
+    check_folders(settings)
     listener = _bind(settings)
     service = Service(settings)
     failures: list[EspressoError] = []
@@ -90,6 +89,12 @@ def serve(
             signal.signal(number, handler)
     if failures:
         raise failures[0]
+
+
+def check_folders(settings: Settings) -> None:
+    """Raise DataError if a folder of the settings does not exist."""
+    if missing := next((folder for folder in settings.folders if not folder.is_dir()), None):
+        raise DataError(f"{missing}: no such folder. Give an existing folder to --allow-media.")
 
 
 def _bind(settings: Settings) -> socket.socket:

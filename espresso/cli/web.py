@@ -35,6 +35,7 @@ def start(
     from espresso.cli import show
     from espresso.errors import DataError
     from espresso.media import Limits
+    from serving.process import check_folders
     from serving.settings import Settings
 
     if find_spec("gradio") is None:
@@ -43,8 +44,9 @@ def start(
     from serving.app.reports import Reports
     from serving.app.server import run
 
+    loaded = profiles.load(profile)
     settings = Settings(
-        profiles=(profile or profiles.load().name,),
+        profiles=(profile or loaded.name,),
         host=host,
         port=port,
         folders=tuple(allow_media),
@@ -56,6 +58,7 @@ def start(
     console = show.console(stderr=True)
     if not settings.loopback:
         console.print("everybody who reaches this address can use the app")
+    check_folders(settings)
     reports = Reports(runs, review)
     with show.progress(lambda _: "") as on_progress:
         offered = examples.load(lambda done, total: on_progress(show.Count("rendering examples", done, total)))
