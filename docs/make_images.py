@@ -130,6 +130,7 @@ def open_browser(user_data: Path) -> webdriver.Chrome:
         "--no-sandbox",
         "--disable-gpu",
         "--no-first-run",
+        "--disable-background-networking",  # else pages of a server wait, where there is no network
         "--hide-scrollbars",
         f"--user-data-dir={user_data}",
     ):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from functools import partial
@@ -94,6 +95,8 @@ def create_app(
         del loading
         await service.close()
 
+    # Open pages hold connections; that stopping ends them is no error.
+    logging.getLogger("uvicorn.error").addFilter(lambda _: not service.places.stopped)
     app = FastAPI(title="Espresso", docs_url=None, redoc_url=None, openapi_url=None, lifespan=lifespan)
     visuals = Visuals(service)
     _add_media(app, visuals)
