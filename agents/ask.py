@@ -50,6 +50,7 @@ async def aask(
     allow_urls: bool = False,
     allow_out_of_domain: bool = False,
     on_progress: Callable[[NodeStarted], None] | None = None,
+    on_state: Callable[[AnswerState], None] | None = None,
 ) -> Answer:
     """Ask a question about one or more images and videos.
 
@@ -73,6 +74,7 @@ async def aask(
         allow_out_of_domain: whether to answer about visuals that the profile's models do not know.
             The answer has a warning and no confidence then; otherwise it is a QuestionError.
         on_progress: called when a node of the graph starts.
+        on_state: called with the state of the graph after each node.
 
     Raises:
         QuestionError: the question cannot be asked.
@@ -102,6 +104,7 @@ async def aask(
         visuals=opened,
         allow_out_of_domain=allow_out_of_domain,
         on_progress=on_progress,
+        on_state=on_state,
     )
 
 
@@ -120,6 +123,7 @@ def ask(
     allow_urls: bool = False,
     allow_out_of_domain: bool = False,
     on_progress: Callable[[NodeStarted], None] | None = None,
+    on_state: Callable[[AnswerState], None] | None = None,
 ) -> Answer:
     """Ask a question and wait for the answer; see `aask` for the arguments."""
     session = session or shared_session(profile)
@@ -137,6 +141,7 @@ def ask(
             allow_urls=allow_urls,
             allow_out_of_domain=allow_out_of_domain,
             on_progress=on_progress,
+            on_state=on_state,
         )
     )
 
@@ -156,6 +161,7 @@ async def answer(
     allow_urls: bool = False,
     allow_out_of_domain: bool = False,
     on_progress: Callable[[NodeStarted], None] | None = None,
+    on_state: Callable[[AnswerState], None] | None = None,
 ) -> Answer:
     """Answer one question with a session: the core of `ask`, of batches and of benchmark runs.
 
@@ -179,6 +185,7 @@ async def answer(
         allow_out_of_domain: whether to answer about visuals that the profile's models do not know.
             The answer has a warning and no confidence then; otherwise it is a QuestionError.
         on_progress: called when a node of the graph starts.
+        on_state: called with the state of the graph after each node.
 
     Raises:
         QuestionError: the question cannot be asked.
@@ -216,6 +223,8 @@ async def answer(
     async for mode, event in events:
         if mode == "values":
             final = event
+            if on_state:
+                on_state(AnswerState(**event))
         elif on_progress:
             on_progress(event)
     return _answer(AnswerState(**final), session.profile)

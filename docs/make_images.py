@@ -1,11 +1,11 @@
-"""Make the screenshots in the README: one answer report and one run report.
+"""Make the screenshots in the README: an answer report, a run report, and the web app.
 
     uv run python docs/make_images.py
 
 Runs the demo and two runs of 56 questions with the profile `tiny` in a temporary folder, opens both
-pages in headless Chromium, and writes docs/images/answer-report.png and docs/images/run-report.png.
-Needs chromium and chromedriver on the PATH. The numbers in the run report are those of a small
-sample; docs/results/tiny.md has the measured ones.
+pages and the app in headless Chromium, and writes answer-report.png, run-report.png and app.png to
+docs/images. Needs chromium and chromedriver on the PATH. The numbers in the run report are those of
+a small sample; docs/results/tiny.md has the measured ones.
 """
 
 from __future__ import annotations
@@ -15,6 +15,9 @@ import shutil
 import subprocess
 import sys
 import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from io import BytesIO
 from pathlib import Path
 
@@ -22,6 +25,8 @@ from PIL import Image
 from selenium import webdriver
 from selenium.webdriver.chrome.service import Service
 from selenium.webdriver.common.by import By
+from selenium.webdriver.remote.webelement import WebElement
+from selenium.webdriver.support.ui import WebDriverWait
 
 IMAGES = Path(__file__).parent / "images"
 SEED = 7
@@ -30,6 +35,10 @@ QUESTIONS = 56
 """Four for each of the fourteen tasks."""
 WINDOW = (1160, 1500)
 """Pixels of the browser window; its height is the least that the pages need."""
+APP_HEIGHT = 1290
+"""Pixels of the image of the app: the answer, and the start of its timeline."""
+WAIT_S = 120
+"""Seconds to wait for the app and for its answer."""
 WIDTH = 920
 """Pixels of a finished image."""
 COLOURS = 256
@@ -37,7 +46,7 @@ COLOURS = 256
 
 
 def main() -> None:
-    """Make both images."""
+    """Make all images."""
     missing = [name for name in ("chromium", "chromedriver") if not shutil.which(name)]
     if missing:
         sys.exit(
@@ -57,6 +66,10 @@ def main() -> None:
             browser.find_element(By.ID, "differ").click()  # begin with a question on which the runs disagree
             sample = browser.find_element(By.CLASS_NAME, "entry")
             save(browser, "run-report", top=0, bottom=sample.rect["y"] + sample.rect["height"])
+
+            with running_app(folder) as address:
+                ask_in_app(browser, address)
+                save(browser, "app", top=0, bottom=APP_HEIGHT)
         finally:
             browser.quit()
 
@@ -75,6 +88,40 @@ def write_pages(folder: Path) -> tuple[Path, Path]:
     return folder / "espresso-demo" / "espresso-demo.html", folder / "runs.html"
 
 
+@contextmanager
+def running_app(folder: Path) -> Iterator[str]:
+    """Run the app with the runs of `folder`; yield its address."""
+    environment = os.environ | {"ESPRESSO_CACHE": str(folder / "cache")}
+    command = ["espresso", "app", "--port", "0", "--runs", str(folder)]
+    with subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, text=True) as process:
+        try:
+            assert process.stdout
+            address = process.stdout.readline().strip()
+            if process.stdout.readline() != "ready\n":
+                sys.exit("the app did not start")
+            yield address
+        finally:
+            process.terminate()
+
+
+def ask_in_app(browser: webdriver.Chrome, address: str) -> None:
+    """Ask the first example and seek to its last core frame."""
+
+    def wait(css: str) -> WebElement:
+        return WebDriverWait(browser, WAIT_S).until(lambda _: browser.find_elements(By.CSS_SELECTOR, css))[0]
+
+    browser.set_window_size(*WINDOW)
+    browser.get(address)
+    wait("#ask-examples .gallery button").click()
+    wait("#ask-stage video")
+    time.sleep(1)  # until the page has its final layout
+    wait("#ask-go").click()
+    wait("#ask-result .e-cost")
+    browser.find_elements(By.CLASS_NAME, "e-core")[-1].click()
+    time.sleep(1)  # the seek, and the pictures
+    browser.execute_script("document.activeElement.blur(); document.querySelector('#ask-stage video').controls = false")
+
+
 def open_browser(user_data: Path) -> webdriver.Chrome:
     """Start headless Chromium in the light colour scheme."""
     options = webdriver.ChromeOptions()
@@ -83,6 +130,7 @@ def open_browser(user_data: Path) -> webdriver.Chrome:
         "--no-sandbox",
         "--disable-gpu",
         "--no-first-run",
+        "--disable-background-networking",  # else pages of a server wait, where there is no network
         "--hide-scrollbars",
         f"--user-data-dir={user_data}",
     ):

@@ -31,21 +31,31 @@ _HEADERS = {
 """Headers of each reply that does not set them itself."""
 
 
-def page_policy(html: str) -> str:
+def page_policy(html: str, *, evaluates: bool = False) -> str:
     """Return a content security policy for a page: files of this server and the page's own scripts.
 
     Scripts that somebody injects have other hashes and do not run.
+
+    Args:
+        html: the page.
+        evaluates: whether its scripts compile code at run time.
     """
-    scripts = re.findall(r"<script>(.*?)</script>", html, re.DOTALL)
+    scripts = re.findall(r"<script(?![^>]*\ssrc=)[^>]*>(.*?)</script>", html, re.DOTALL)
     allowed = ["'self'", *(f"'sha256-{base64.b64encode(hashlib.sha256(each.encode()).digest()).decode()}'" for each in scripts)]
+    if evaluates:
+        allowed.append("'unsafe-eval'")
     return "; ".join(
         (
             "default-src 'none'",
             f"script-src {' '.join(allowed)}",
             "style-src 'self' 'unsafe-inline'",
-            "img-src 'self' data:",
+            "img-src 'self' data: blob:",
+            "media-src 'self' blob:",
+            "font-src 'self' data:",
+            "frame-src 'self'",
+            "manifest-src 'self'",
             "connect-src 'self'",
-            "base-uri 'none'",
+            "base-uri 'self'" if "<base " in html else "base-uri 'none'",
             "form-action 'none'",
             "frame-ancestors 'none'",
         )

@@ -6,8 +6,10 @@ import asyncio
 import signal
 import socket
 from collections.abc import Callable
+from typing import Any
 
 import uvicorn
+from fastapi import FastAPI
 
 from espresso.errors import DataError, EspressoError
 from serving.api.app import create_app
@@ -30,8 +32,13 @@ class _Server(uvicorn.Server):
         await super().shutdown(sockets)
 
 
-def serve(settings: Settings, on_start: Callable[[str], None], on_ready: Callable[[], None]) -> None:
-    """Serve the API until SIGINT or SIGTERM.
+def serve(
+    settings: Settings,
+    on_start: Callable[[str], None],
+    on_ready: Callable[[], None],
+    create: Callable[[Service, Callable[[], Any]], FastAPI] = create_app,
+) -> None:
+    """Serve the API, or another application of a service, until SIGINT or SIGTERM.
 
     The signals are handled also in a background job of a script, where a shell ignores SIGINT.
 
@@ -39,14 +46,14 @@ def serve(settings: Settings, on_start: Callable[[str], None], on_ready: Callabl
         settings: the settings.
         on_start: called with the server's address when it accepts connections.
         on_ready: called when the models are loaded.
+        create: makes the application; see `create_app`.
 
     Raises:
         DataError: the address cannot be used, or a folder does not exist.
         ProfileError: a profile does not exist or is invalid.
         ModelError: a model cannot be loaded.
     """
-    if missing := next((folder for folder in settings.folders if not folder.is_dir()), None):
-        raise DataError(f"{missing}: no such folder. Give an existing folder to --allow-media.")
+    check_folders(settings)
     listener = _bind(settings)
     service = Service(settings)
     failures: list[EspressoError] = []
@@ -65,7 +72,7 @@ def serve(settings: Settings, on_start: Callable[[str], None], on_ready: Callabl
         return asyncio.create_task(load())
 
     config = uvicorn.Config(
-        create_app(service, start),
+        create(service, start),
         access_log=False,  # it has the query, which may hold a key; `guards` writes one without
         log_config=None,
         server_header=False,
@@ -82,6 +89,12 @@ def serve(settings: Settings, on_start: Callable[[str], None], on_ready: Callabl
             signal.signal(number, handler)
     if failures:
         raise failures[0]
+
+
+def check_folders(settings: Settings) -> None:
+    """Raise DataError if a folder of the settings does not exist."""
+    if missing := next((folder for folder in settings.folders if not folder.is_dir()), None):
+        raise DataError(f"{missing}: no such folder. Give an existing folder to --allow-media.")
 
 
 def _bind(settings: Settings) -> socket.socket:

@@ -10,6 +10,7 @@ from typing import get_args
 from pydantic import Field
 
 from agents.answer.graph import NodeStarted
+from agents.answer.state import AnswerState
 from agents.ask import aask
 from agents.batch import SharedCaptions
 from agents.judge import Judge, JudgeResult
@@ -168,18 +169,24 @@ class Service:
             raise QuestionError(f"{len(visuals)} images and videos are given. Give at most {self.settings.visuals}.")
         return [await media.in_background(self.sources.open, visual) for visual in visuals]
 
-    async def ask(self, request: AskRequest, on_progress: Callable[[NodeStarted], None] | None = None) -> Answer:
+    async def ask(
+        self,
+        request: AskRequest,
+        on_progress: Callable[[NodeStarted], None] | None = None,
+        on_state: Callable[[AnswerState], None] | None = None,
+    ) -> Answer:
         """Answer a question.
 
         Args:
             request: the question.
             on_progress: called when a node of the answer graph starts.
+            on_state: called with the state of the graph after each node.
 
         Raises:
             EspressoError: as `agents.ask.aask`, and UnknownModelError.
         """
         session, strategy = self.find(request.model)
-        return await self.answer(request, session, strategy, await self.open(request.visuals), on_progress)
+        return await self.answer(request, session, strategy, await self.open(request.visuals), on_progress, on_state)
 
     async def answer(
         self,
@@ -188,6 +195,7 @@ class Service:
         strategy: Strategy,
         visuals: Sequence[Media],
         on_progress: Callable[[NodeStarted], None] | None = None,
+        on_state: Callable[[AnswerState], None] | None = None,
     ) -> Answer:
         """Answer a question whose visuals are open, see `ask`."""
         digests = await media.in_background(lambda: tuple(visual.digest for visual in visuals))
@@ -210,6 +218,7 @@ class Service:
                 reference=request.reference,
                 allow_out_of_domain=request.allow_out_of_domain,
                 on_progress=report,
+                on_state=on_state,
             )
         self.metrics.count(request.model, answer)
         return answer

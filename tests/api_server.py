@@ -1,4 +1,4 @@
-"""What tests of the server share: requests, and a running server."""
+"""What tests of the servers share: requests, and a running server."""
 
 import os
 import re
@@ -17,19 +17,19 @@ def asking(source, **more):
 
 
 class Running:
-    """A running `espresso serve api`."""
+    """A running `espresso serve api`, or another server."""
 
-    def __init__(self, folder, *arguments, shell=None, **environment):
+    def __init__(self, folder, *arguments, command=("serve", "api"), shell=None, **environment):
         self.log = folder / "server.log"
         start = "from espresso.cli import app; app()"
-        command = [sys.executable, "-c", start, "serve", "api", "--port", "0", *map(str, arguments)]
+        command = [sys.executable, "-c", start, *command, "--port", "0", *map(str, arguments)]
         environment = {**os.environ, "ESPRESSO_CACHE": str(folder / "cache"), **environment}
         with self.log.open("wb") as log:
             self.process = subprocess.Popen(
                 [*(shell or ()), *command], stdout=subprocess.PIPE, stderr=log, text=True, env=environment, start_new_session=True
             )
         for line in self.process.stdout:
-            if address := re.match(r"(http://\S+)/v1", line):
+            if address := re.match(r"(http://[^/\s]+)", line):
                 self.url = address[1]
             if line == "ready\n":
                 break

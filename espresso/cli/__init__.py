@@ -27,7 +27,10 @@ from espresso.errors import EspressoError
 _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO)
 """Why a file that output is redirected to cannot be written."""
 
-GROUPS = ("demo", "ask", "annotate", "eval", "judge", "finetune", "serve", "world", "raiv", "smart101")
+GROUPS = ("demo", "ask", "annotate", "eval", "judge", "finetune", "serve", "app", "world", "raiv", "smart101")
+
+_FILES = {"app": "web"}
+"""Group -> its file, if it has another name: a module `app` would hide `espresso.cli.app`."""
 
 
 class Groups(TyperGroup):
@@ -41,7 +44,7 @@ class Groups(TyperGroup):
         """Import the file of a group; return None if there is no such group."""
         if cmd_name not in GROUPS:
             return None
-        command = typer.main.get_command(import_module(f"espresso.cli.{cmd_name}").app)
+        command = typer.main.get_command(import_module(f"espresso.cli.{_FILES.get(cmd_name, cmd_name)}").app)
         command.name = cmd_name
         return command
 

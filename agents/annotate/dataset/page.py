@@ -10,6 +10,7 @@ stores the decisions, and the page saves them as `data.decisions.json`, which `e
 from __future__ import annotations
 
 import hashlib
+import json
 import os
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
@@ -26,6 +27,7 @@ from espresso import media, report
 from espresso.datasets import records
 from espresso.datasets.rows import reason
 from espresso.errors import DataError, MediaError
+from espresso.files import write_atomic
 from espresso.media import Media
 from espresso.schema import Box, KeyItem, Question, Record
 
@@ -142,16 +144,33 @@ def write_page(data: Path, out: Path, *, on_progress: Callable[[int, int], None]
     Raises:
         DataError: a file cannot be read, there is nothing to review, or the page cannot be written.
     """
-    out, rejects, decided = report.check(out), rejected_file(data), data.with_suffix(".decisions.json")
+    out, rejects, decided = report.check(out), rejected_file(data), _decisions_file(data)
     if out.resolve() in (file.resolve() for file in (data, rejects, decided)):
         raise DataError(f"{out}: is a file of the dataset. Give --out another name, such as {data.with_suffix('.html')}.")
+    report.save(out, page_html(data, on_progress=on_progress))
+
+
+def page_html(data: Path, *, save: str | None = None, on_progress: Callable[[int, int], None] = lambda done, total: None) -> str:
+    """Render the page to review a dataset on, see `write_page`.
+
+    Args:
+        data: JSONL file of questions that `annotate` wrote; the rejected pairs are beside it.
+        save: URL to which the page posts each decision at once, as JSON {id: "keep", "drop" or
+            "undecided"}. None is a page without a server: the browser stores the decisions.
+        on_progress: called with (videos done, all videos) after each decoded video.
+
+    Raises:
+        DataError: a file cannot be read, or there is nothing to review.
+    """
+    rejects, decided = rejected_file(data), _decisions_file(data)
     questions, rejected = read(data)
     decisions = read_decisions(decided) if decided.exists() else {}
     entries, clips = _questions(questions, data.parent, on_progress)
     entries += [_rejected(pair) for pair in rejected]
-    html = report.template(Path(__file__).with_name("review.html.jinja")).render(
+    return report.template(Path(__file__).with_name("review.html.jinja")).render(
         name=data.name,
         file=decided.name,
+        save=save,
         questions=len(questions),
         videos=len({visual for question in questions for visual in question.visuals}),
         rejected=Counter(pair.node for pair in rejected),
@@ -159,12 +178,24 @@ def write_page(data: Path, out: Path, *, on_progress: Callable[[int, int], None]
         data={
             "key": f"espresso-review-{_digest(data, rejects)}",
             "file": decided.name,
+            "server": save,
             "decisions": list(decisions.items()),
             "entries": [entry.model_dump(exclude_none=True) for entry in entries],
             "clips": [clip.model_dump(exclude_none=True) for clip in clips],
         },
     )
-    report.save(out, html)
+
+
+def _decisions_file(data: Path) -> Path:
+    return data.with_suffix(".decisions.json")
+
+
+def write_decisions(path: Path, decisions: Decisions) -> None:
+    """Write decisions as the page saves them. Raises DataError."""
+    try:
+        write_atomic(path, json.dumps(decisions, indent=1, sort_keys=True, ensure_ascii=False) + "\n")
+    except OSError as error:
+        raise DataError(f"{path}: cannot write the decisions ({error.strerror}). Check the folder and the disk space.") from None
 
 
 def read_decisions(path: Path) -> Decisions:

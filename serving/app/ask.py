@@ -1,0 +1,84 @@
+"""Ask a question and follow the answer graph: a view after each event."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import AsyncGenerator, Sequence
+from dataclasses import replace
+
+from agents.answer.graph import NodeStarted
+from agents.answer.state import AnswerState
+from espresso.errors import EspressoError, QuestionError
+from serving.app.shown import Shown, Visuals
+from serving.app.view import View
+from serving.service import AskRequest, Service
+
+log = logging.getLogger("espresso.serving")
+
+INTERNAL = "the app failed; its log has the reason."
+
+
+async def follow(
+    service: Service, visuals: Visuals, sources: Sequence[str], text: str, options: Sequence[str] | None
+) -> AsyncGenerator[View, None]:
+    """Ask a question; yield what is known after each event, the answer or a problem last.
+
+    The question is cancelled when the generator is closed.
+
+    Args:
+        service: answers it; its first profile is asked.
+        visuals: the visuals of the page.
+        sources: what the question is about.
+        text: the question.
+        options: two or more options, or None for a free answer.
+    """
+    view = View(())
+    task: asyncio.Task[None] | None = None
+    try:
+        if not sources:
+            raise QuestionError("no image or video is chosen. Upload one, or take an example.")
+        shown: list[Shown] = [await asyncio.to_thread(visuals.open, source) for source in sources]
+        view = View(shown)
+        events: asyncio.Queue[View | None] = asyncio.Queue()
+
+        async def work() -> None:
+            nonlocal view
+
+            def on_progress(node: NodeStarted) -> None:
+                nonlocal view
+                view = replace(view, running=node)
+                events.put_nowait(view)
+
+            def on_state(state: AnswerState) -> None:
+                nonlocal view
+                view = replace(view, state=state)
+                events.put_nowait(view)
+
+            request = AskRequest(
+                model=next(iter(service.sessions)),
+                visuals=tuple(sources),
+                text=text,
+                options=None if options is None else tuple(options),
+            )
+            async with asyncio.timeout(service.settings.timeout_s):
+                answer = await service.ask(request, on_progress, on_state)
+            events.put_nowait(replace(view, answer=answer, running=None))
+
+        task = asyncio.create_task(work())
+        task.add_done_callback(lambda _: events.put_nowait(None))
+        while event := await events.get():
+            if event.state:
+                await visuals.decode(shown, event.state.frames)
+            yield event
+        await task
+    except EspressoError as error:
+        yield replace(view, running=None, problem=str(error))
+    except TimeoutError:
+        yield replace(view, running=None, problem=f"no answer within {service.settings.timeout_s:g} s. Ask about a shorter part.")
+    except Exception:
+        log.exception("the app failed")
+        yield replace(view, running=None, problem=INTERNAL)
+    finally:
+        if task:
+            task.cancel()
