@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from functools import lru_cache
+from functools import cache, lru_cache
 
 import numpy as np
 
@@ -11,8 +11,14 @@ from espresso.datasets.raiv import world
 from espresso.datasets.raiv.situations import VisualReference
 from espresso.media.segment import segment_source
 
-KEPT = 4096
-"""Visuals whose frames are kept in memory; four frames of 112 pixels are 150 kB."""
+KEPT = 2**30
+"""Bytes of frames that a reader keeps in memory, if all visuals are square videos."""
+
+
+@cache
+def frame_reader(count: int, size: int) -> FrameReader:
+    """Return the reader of this process, so that one training after another shares its frames."""
+    return FrameReader(count, size)
 
 
 class FrameReader:
@@ -25,7 +31,7 @@ class FrameReader:
 
     def __init__(self, count: int, size: int) -> None:
         self.count, self.size = count, size
-        self.read = lru_cache(maxsize=KEPT)(self._read)
+        self.read = lru_cache(maxsize=max(1, KEPT // (3 * count * size**2)))(self._read)
 
     def _read(self, visual: VisualReference) -> tuple[np.ndarray, ...]:
         """Return the frames, each (height, width, 3) uint8. Raises MediaError."""

@@ -39,7 +39,7 @@ from eval.run import run
 from eval.run_folder import read_samples
 from eval.stats import seeded_interval
 from finetune.fusion.config import FusionTraining, PairsConfig, RaivStudy, Side, WorldEdits, WorldPairs
-from finetune.fusion.frames import FrameReader
+from finetune.fusion.frames import frame_reader
 from finetune.fusion.rows import RowCollator, hidden_sides, reasons, statements
 from finetune.fusion.train import STAGES, Stage, train
 from finetune.install import check_output
@@ -282,7 +282,7 @@ def _answer(folder: Path, config: RaivStudy, setting: Setting) -> list[bool]:
     """Return which test questions the classifier of a folder answers correctly."""
     model: Any = pair_model(FusionConfig.from_pretrained(folder))
     model = model.from_pretrained(folder).eval()
-    reader = _reader(config.architecture.frames, config.frame_size)
+    reader = frame_reader(config.architecture.frames, config.frame_size)
     collate = RowCollator(FusionProcessor.from_pretrained(folder), reader, hidden_sides(setting.hidden))
     pairs = _questions(setting)
     rows = (reasons if setting.reasons else statements)(pairs)
@@ -295,11 +295,6 @@ def _answer(folder: Path, config: RaivStudy, setting: Setting) -> list[bool]:
     if setting.reasons:
         return [int(np.argmax(three)) == pair.reason for pair, three in zip(pairs, np.reshape(logits, (-1, 3)), strict=True)]
     return [(logit > 0) == pair.label for pair, logit in zip(pairs, logits, strict=True)]
-
-
-@cache
-def _reader(count: int, size: int) -> FrameReader:
-    return FrameReader(count, size)
 
 
 def _questions(setting: Setting) -> list[RaivPair]:

@@ -26,7 +26,7 @@ from finetune.checkpoints import CompleteCheckpoints, claim_checkpoints, latest_
 from finetune.fusion import data
 from finetune.fusion.build import build_classifier, build_pretraining, build_processor
 from finetune.fusion.config import FusionTraining, StageConfig
-from finetune.fusion.frames import FrameReader
+from finetune.fusion.frames import frame_reader
 from finetune.fusion.pretraining import CaptionBatches, FusionForPretraining
 from finetune.fusion.rows import MinedBatches, RowCollator, hidden_sides, reasons, statements
 from finetune.install import check_output
@@ -184,7 +184,7 @@ def _prepare(
     config: FusionTraining, stage: Stage, start: Path | None, processor: FusionProcessor, processes: int, steps: int | None
 ) -> _Training:
     """Load the model, with the head of the stage, and the data."""
-    reader = FrameReader(config.architecture.frames, config.frame_size)
+    reader = frame_reader(config.architecture.frames, config.frame_size)
     if stage == "pretrain":
         pretrain = config.pretrain
         assert pretrain is not None
