@@ -43,6 +43,9 @@ MAX_TOKENS = 160
 ATTEMPTS = 2
 """Requests for a statement: a reply that cannot be used is requested once more."""
 
+HOPELESS = 50
+"""Statements of a writer that can all not be used, after which nothing more is requested."""
+
 SHOWN = 3
 """Reasons why statements could not be used that the summary lists."""
 
@@ -167,7 +170,7 @@ def write_statements(
     Raises:
         DataError: a file is invalid or another process is writing, the work folder has other
             settings, or no statement can be used.
-        ProfileError: the profile has no writer for such statements, or no prices for `max_cost`.
+        ProfileError: the profile has no writer for such pairs, or no prices for `max_cost`.
         ModelError: the writer cannot be loaded.
         ServerDownError: the writer's server does not answer.
         BudgetExceededError: the next reply could cost more than what is left of `max_cost`.
@@ -178,8 +181,8 @@ def write_statements(
     if not out.parent.is_dir():
         raise DataError(f"{out.parent}: no such folder. Create it, or use another --out.")
     with nullcontext(session) if session else Session(profile) as opened:
-        writer = _writer(opened, max_cost)
         read = list(read_pairs(pairs))
+        writer = _writer(opened, max_cost, edits=any(pair.template == "edit" for pair in read))
         asked = _briefs(
             read, annotations, media, seed, lambda done, total: on_progress(WriteProgress("reading", done, total, 0, 0))
         )
@@ -188,7 +191,7 @@ def write_statements(
         config = WriteConfig(
             profile=opened.profile.model_dump(mode="json"),
             writer=writer.name,
-            prompts={name: prompts.digest(name, style=opened.profile.prompts) for name in TEMPLATES},
+            prompts={name: prompts.digest(name, style=opened.profile.prompts) for name in _templates(opened.profile)},
             briefs=sha256("\n".join(map(repr, asked)).encode()).hexdigest()[:12],
         )
         with JsonlLog(folder, "write", config, lines="replies.jsonl", entry=Reply, done=lambda reply: reply.answered) as log:
@@ -218,13 +221,18 @@ def write_statements(
     )
 
 
-def _writer(session: Session, max_cost: float | None) -> ChatModel:
+def _templates(profile: Profile) -> tuple[str, ...]:
+    """Return the templates of a profile's style: the tiny writer knows no edited images."""
+    return TEMPLATES[:1] if profile.prompts == "tiny" else TEMPLATES
+
+
+def _writer(session: Session, max_cost: float | None, *, edits: bool) -> ChatModel:
     """Return the loaded writer of a session. Raises ProfileError or ModelError."""
     profile, writer = session.profile, session.roles.writer
     if writer is None:
         raise ProfileError(f"profile {profile.name} has no [writer] to write statements. Add one, or use another --profile.")
-    if profile.prompts != "general":
-        raise ProfileError(f"profile {profile.name}: its writer knows no such statements. Use another --profile, such as api.")
+    if edits and "raiv/edit" not in _templates(profile):
+        raise ProfileError(f"profile {profile.name}: its writer knows no edited images. Use another --profile, such as api.")
     if max_cost is not None:
         check_prices(profile, ("writer",))
     _ = writer.context_length  # loads a local model
@@ -251,6 +259,8 @@ class _Work:
     """Writes statements and logs each reply."""
 
     def __init__(self, session: Session, log: JsonlLog[Reply], on_progress: Callable[[WriteProgress], None], total: int) -> None:
+        assert session.roles.writer, "checked before"
+        self.writer = session.roles.writer
         self.session, self.log, self.on_progress, self.total = session, log, on_progress, total
         self.prices = prices_of(session.profile, "writer")
         self.replies = dict[str, Reply]()
@@ -261,11 +271,14 @@ class _Work:
         self.faults = dict[str, str]()
 
     async def write_all(self, asked: Sequence[Brief]) -> None:
-        """Write all statements. Raises ServerDownError and BudgetExceededError."""
+        """Write all statements. Raises ServerDownError, BudgetExceededError and DataError."""
         try:
             async with aclosing(bounded(asked, self.write)) as done:
                 async for _ in done:
                     self._report()
+                    if len(self.faults) >= HOPELESS and not self.statements:
+                        why = f"none of the first {len(self.faults)} statements of {self.writer.name} can be used; the first: "
+                        raise DataError(f"{why}{next(iter(self.faults.values()))}. Use another --profile.")
         except (ServerDownError, BudgetExceededError) as error:
             kept = f"{len(self.statements)} of {self.total} statements are written"
             raise type(error)(f"{error} {kept}; run the same command again to resume.") from None
@@ -289,8 +302,6 @@ class _Work:
 
     async def _ask(self, name: str, brief: Brief, last: Reply) -> Reply:
         """Request one statement; `last` is an earlier reply that cannot be used."""
-        writer = self.session.roles.writer
-        assert writer, "checked before"
         first, second = names(brief.pair.kind)
         given = {"annotations": (brief.first, brief.second), "words": brief.words, "edit": brief.edit, "where": brief.where}
         prompt = prompts.render(
@@ -303,7 +314,7 @@ class _Work:
             **given,
         )
         try:
-            reply = await writer.chat(prompt.messages, schema=WrittenStatement, max_tokens=MAX_TOKENS)
+            reply = await self.writer.chat(prompt.messages, schema=WrittenStatement, max_tokens=MAX_TOKENS)
         except (ServerDownError, BudgetExceededError):
             raise
         except ModelError as error:

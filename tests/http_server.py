@@ -41,9 +41,9 @@ class _Server(ThreadingHTTPServer):
 
 
 @contextmanager
-def http_server(handler=JsonHandler, answers=None):
-    """Serve `answers(request)` on a free port; `server.url` is the address for OpenAI's clients."""
-    server = _Server(("127.0.0.1", 0), handler)
+def http_server(handler=JsonHandler, answers=None, port=0):
+    """Serve `answers(request)`, on a free port unless one is given; `server.url` is the address for OpenAI's clients."""
+    server = _Server(("127.0.0.1", port), handler)
     server.answers, server.asked, server.lock = answers, [], threading.Lock()
     server.url = f"http://127.0.0.1:{server.server_port}/v1"
     threading.Thread(target=lambda: server.serve_forever(0.02), daemon=True).start()

@@ -205,6 +205,8 @@ class RaivStudy(FusionTraining):
     """Training pairs of edited images."""
     shares: tuple[float, ...] = (0.01, 0.1, 0.5, 1.0)
     """Shares of the edited images to train on (Table 5)."""
+    writer: str | None = None
+    """Profile whose writer writes the statements of the "G" datasets; None leaves them out."""
     pipelines: tuple[str, ...] = ()
     """Profiles whose LVLM pipeline answers the same questions."""
     seeds: tuple[int, ...] = (0, 1, 2)

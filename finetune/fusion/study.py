@@ -19,16 +19,17 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, cast
 
 import numpy as np
 import torch
 from filelock import FileLock, Timeout
 
-from espresso.datasets.raiv import edited, files
+from agents.raiv_write import write_statements
+from espresso.datasets.raiv import build, edited, files, read_pairs
 from espresso.datasets.raiv.pairs import RaivPair
 from espresso.datasets.raiv.questions import WORLD_PAIRS, world_pairs
-from espresso.datasets.raiv.statements import KINDS
+from espresso.datasets.raiv.statements import KINDS, Kind
 from espresso.errors import DataError
 from espresso.files import write_atomic
 from espresso.fusion.config import Fusion, FusionConfig
@@ -38,7 +39,7 @@ from espresso.schema import Record
 from eval.run import run
 from eval.run_folder import read_samples
 from eval.stats import seeded_interval
-from finetune.fusion.config import FusionTraining, PairsConfig, RaivStudy, Side, WorldEdits, WorldPairs
+from finetune.fusion.config import FusionTraining, PairFile, Pairs, PairsConfig, RaivStudy, Side, WorldEdits, WorldPairs
 from finetune.fusion.frames import frame_reader
 from finetune.fusion.rows import RowCollator, hidden_sides, reasons, statements
 from finetune.fusion.train import STAGES, Stage, train
@@ -48,8 +49,9 @@ Start = Literal["none", "pretrain", "tsp-images", "tsp", "tsp-random"]
 """What a classifier starts from: random weights, pre-training, or TSP with images, with images and
 videos, or with pairs of random visuals."""
 
-Dataset = Literal["im-im", "im-vid", "vid-vid", "edits"]
-DATASETS: tuple[Dataset, ...] = (*KINDS, "edits")
+Dataset = Literal["im-im", "im-vid", "vid-vid", "im-im-g", "im-vid-g", "vid-vid-g", "edits"]
+WRITTEN: dict[Dataset, Kind] = {"im-im-g": "im-im", "im-vid-g": "im-vid", "vid-vid-g": "vid-vid"}
+"""Datasets with statements of a model, "G" in the paper -> kind of their pairs."""
 
 Progress = Callable[[str, int, int], None]
 """Called with what is done, the number of finished trainings and of all."""
@@ -143,8 +145,10 @@ Cell = tuple[str, str, str, Setting]
 
 def cells_of(config: RaivStudy) -> Iterator[Cell]:
     """Yield the cells of all tables."""
+    written: tuple[Dataset, ...] = tuple(WRITTEN) if config.writer else ()
+    datasets: tuple[Dataset, ...] = (*KINDS, *written, "edits")
     for start in TABLE_2:
-        for dataset in DATASETS:
+        for dataset in datasets:
             yield STATEMENTS, NAMES[start], dataset, Setting(start, dataset)
     for hidden, name in HIDDEN.items():
         for kind in KINDS:
@@ -188,7 +192,7 @@ def run_study(config: RaivStudy, on_progress: Progress) -> list[StudyRow]:
             on_progress(setting.name(seed), done, len(trainings))
             _correct(config, setting, seed, wait=wait)
     correct = {each: np.array([_correct(config, each, seed, wait=True) for seed in config.seeds], float) for each in classifiers}
-    rows = [*_rows(cells, correct), *_pipelines(config)]
+    rows = [*_rows(config, cells, correct), *_pipelines(config)]
     write_atomic(config.output / "study.json", "[" + ",\n".join(row.model_dump_json() for row in rows) + "]\n")
     write_atomic(config.output / "study.md", markdown(rows))
     return rows
@@ -226,11 +230,13 @@ def _correct(config: RaivStudy, setting: Setting, seed: int, *, wait: bool) -> l
 
 def _fine_tune(config: RaivStudy, setting: Setting, seed: int, folder: Path, *, wait: bool) -> Path:
     """Fine-tune a classifier; return the folder of the model. Raises Timeout, see `_once`."""
-    data = (
-        WorldEdits(format="world-edits", count=config.edits)
-        if setting.dataset == "edits"
-        else WorldPairs(format="world", kind=setting.dataset, count=config.count)
-    )
+    data: Pairs
+    if setting.dataset == "edits":
+        data = WorldEdits(format="world-edits", count=config.edits)
+    elif setting.dataset in WRITTEN:
+        data = PairFile(format="pairs", path=_written(config, WRITTEN[setting.dataset]))
+    else:
+        data = WorldPairs(format="world", kind=cast(Kind, setting.dataset), count=config.count)
     pairs = PairsConfig(
         **dict(config.fine_tuning) | {"start": _start(config, setting.start, setting.fusion, wait=wait)},
         data=(data,),
@@ -239,6 +245,19 @@ def _fine_tune(config: RaivStudy, setting: Setting, seed: int, folder: Path, *, 
         hidden=setting.hidden,
     )
     return _train(config, "pairs", folder, setting.fusion, pairs=pairs, seed=seed)
+
+
+def _written(config: RaivStudy, kind: Kind) -> Path:
+    """Return the file of pairs with statements of the writer; write it if it is not there."""
+    folder = config.output / "written"
+    file, built = folder / f"{kind}.jsonl", folder / f"{kind}-templates.jsonl"
+    folder.mkdir(exist_ok=True)
+    with FileLock(file.with_suffix(".lock")):
+        if not file.is_file():
+            situations = files.load_world(kind, WORLD_PAIRS).situations
+            files.write(built, build(kind, situations, WORLD_PAIRS, 0, common=1.0).pairs, replace=True)
+            write_statements(built, file, profile=config.writer)
+    return file
 
 
 def _start(config: RaivStudy, start: Start, fusion: Fusion, *, wait: bool) -> Path | None:
@@ -284,7 +303,7 @@ def _answer(folder: Path, config: RaivStudy, setting: Setting) -> list[bool]:
     model = model.from_pretrained(folder).eval()
     reader = frame_reader(config.architecture.frames, config.frame_size)
     collate = RowCollator(FusionProcessor.from_pretrained(folder), reader, hidden_sides(setting.hidden))
-    pairs = _questions(setting)
+    pairs = _questions(config, setting)
     rows = (reasons if setting.reasons else statements)(pairs)
     logits = list[float]()
     for first in range(0, len(rows), BATCH):
@@ -297,19 +316,22 @@ def _answer(folder: Path, config: RaivStudy, setting: Setting) -> list[bool]:
     return [(logit > 0) == pair.label for pair, logit in zip(pairs, logits, strict=True)]
 
 
-def _questions(setting: Setting) -> list[RaivPair]:
+def _questions(config: RaivStudy, setting: Setting) -> list[RaivPair]:
     """Return the test pairs of a classifier."""
-    return [pair for pair in _test_pairs(setting.dataset) if pair.reasons or not setting.reasons]
+    file = _written(config, WRITTEN[setting.dataset]) if setting.dataset in WRITTEN else None
+    return [pair for pair in _test_pairs(setting.dataset, file) if pair.reasons or not setting.reasons]
 
 
 @cache
-def _test_pairs(dataset: Dataset) -> list[RaivPair]:
+def _test_pairs(dataset: Dataset, file: Path | None) -> list[RaivPair]:
+    if file:
+        return [pair for pair in read_pairs(file) if pair.split == "test"]
     if dataset == "edits":
         return list(edited.build_split(files.load_world_edits(WORLD_PAIRS, "test").edits, "test", WORLD_PAIRS // 5, 0))
-    return list(world_pairs(dataset, "test"))
+    return list(world_pairs(cast(Kind, dataset), "test"))
 
 
-def _rows(cells: Sequence[Cell], correct: Mapping[Setting, np.ndarray]) -> Iterator[StudyRow]:
+def _rows(config: RaivStudy, cells: Sequence[Cell], correct: Mapping[Setting, np.ndarray]) -> Iterator[StudyRow]:
     """Yield the rows of the tables; `correct` has arrays of (seeds, questions)."""
     found = defaultdict[tuple[str, str], dict[str, Setting]](dict)
     for table, row, column, setting in cells:
@@ -320,13 +342,13 @@ def _rows(cells: Sequence[Cell], correct: Mapping[Setting, np.ndarray]) -> Itera
                 yield StudyRow(
                     table=table,
                     name=name,
-                    cells={column: _estimate(_questions(each), correct[each]) for column, each in columns.items()},
+                    cells={column: _estimate(_questions(config, each), correct[each]) for column, each in columns.items()},
                 )
         for own, ours, theirs in DIFFERENCES:
             if own == table:
                 pairs = {column: (found[table, ours][column], found[table, theirs][column]) for column in found[table, theirs]}
                 estimates = {
-                    column: _estimate(_questions(one), correct[one] - correct[two], difference=True)
+                    column: _estimate(_questions(config, one), correct[one] - correct[two], difference=True)
                     for column, (one, two) in pairs.items()
                 }
                 yield StudyRow(table=table, name=f"{ours} minus {theirs}", cells=estimates)
@@ -341,7 +363,7 @@ def _pipelines(config: RaivStudy) -> Iterator[StudyRow]:
             right = {sample.id: sample.scores.correct for sample in read_samples(folder)}
             cells = dict[str, Estimate]()
             for kind in KINDS:
-                pairs = _questions(Setting("none", kind, reasons=table == REASONS))
+                pairs = _questions(config, Setting("none", kind, reasons=table == REASONS))
                 cells[kind] = _estimate(pairs, np.array([[right[pair.id] for pair in pairs]], float))
             yield StudyRow(table=table, name=f"LVLM pipeline, {Path(profile).stem}", cells=cells)
 

@@ -25,7 +25,7 @@ from transformers import (
 from transformers.models.qwen2.tokenization_qwen2 import PRETOKENIZE_REGEX
 
 from espresso import world
-from finetune.tiny import judgements, writing
+from finetune.tiny import judgements, statements, writing
 from finetune.tiny.config import TinyConfig
 
 VISION_ROLES = ("vlm", "captioner")
@@ -61,7 +61,7 @@ def _texts() -> Iterator[str]:
 def build_tokenizer(config: TinyConfig) -> Qwen2Tokenizer:
     """Train a byte-level BPE tokenizer with Qwen's pre-tokenization.
 
-    It encodes any text; most of the world's words are one token. Judge and writer read and
+    It encodes any text; most of the world's words are one token. Judge and writers read and
     write other words too, and have vocabularies of their own.
     """
     trained = Tokenizer(models.BPE())
@@ -77,7 +77,7 @@ def build_tokenizer(config: TinyConfig) -> Qwen2Tokenizer:
         initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
         show_progress=False,
     )
-    own = {"judge": judgements.corpus, "writer": writing.corpus}.get(config.role)
+    own = {"judge": judgements.corpus, "writer": writing.corpus, "statements": statements.corpus}.get(config.role)
     trained.train_from_iterator(chain(corpus(), own() if own else ()), trainer)
     bpe = json.loads(trained.to_str())["model"]
     merges: Any = [tuple(merge) for merge in bpe["merges"]]

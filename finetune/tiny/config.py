@@ -16,10 +16,10 @@ class TinyConfig(Settings):
     The default sizes keep a model under 12 MB as float32 safetensors.
     """
 
-    role: Literal["vlm", "captioner", "selector", "judge", "writer", "verifier"]
+    role: Literal["vlm", "captioner", "selector", "judge", "writer", "statements", "verifier"]
     """`vlm` is a Qwen2-VL, captioner and base model of the reasoner in one; `captioner` is a
-    smaller Qwen2-VL that only captions; `selector`, `judge` and `writer` are Qwen2 text models;
-    `verifier` is a CLIP."""
+    smaller Qwen2-VL that only captions; `selector`, `judge` and `writer` are Qwen2 text models, and
+    so is `statements`, a writer of statements about pairs; `verifier` is a CLIP."""
     output: Path
     """Folder for the model."""
     checkpoints: Path
@@ -91,7 +91,7 @@ class TinyConfig(Settings):
     judge_batch: int = 32
     """Rows of a batch for the judge."""
     writer_batch: int = 32
-    """Rows of a batch for the writer."""
+    """Rows of a batch for the writer, and for that of statements."""
     verifier_batch: int = 96
     """Crops of a batch for the verifier."""
     comparing: float = 0.4

@@ -26,6 +26,7 @@ from finetune.tiny import build, clip, forward
 from finetune.tiny.config import TinyConfig
 from finetune.tiny.data import Batch, SelectorBatches, VisionBatches
 from finetune.tiny.judgements import JudgeBatches
+from finetune.tiny.statements import StatementBatches
 from finetune.tiny.writing import WriterBatches
 
 _BATCHES = {
@@ -34,6 +35,7 @@ _BATCHES = {
     "selector": SelectorBatches,
     "judge": JudgeBatches,
     "writer": WriterBatches,
+    "statements": StatementBatches,
 }
 
 
