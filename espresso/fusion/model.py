@@ -168,19 +168,24 @@ class FusionForPairs(PairModel):
         """
         visuals, visual_padding = self.fusion.encode_visuals(pixel_values, frames)
         text, text_padding = self.fusion.encode_text(input_ids, attention_mask), attention_mask == 0
-        sides = [visuals[pairs[:, side]] + self.fusion.visual_id.weight[side] for side in (0, 1)]
-        paddings = [visual_padding[pairs[:, side]] for side in (0, 1)]
+        sides, paddings = list[torch.Tensor](), list[torch.Tensor]()
+        for side in (0, 1):
+            shown = pairs[:, side]
+            most = int((frames[shown] >= 0).sum(1).max())  # an image needs no padding to the length of a video
+            length = most * visuals.shape[1] // frames.shape[1]
+            sides.append(visuals[shown, :length] + self.fusion.visual_id.weight[side])
+            paddings.append(visual_padding[shown, :length])
         if self.config.fusion == "early":
             both, both_padding = torch.cat(sides, 1), torch.cat(paddings, 1)
             words, views = self.fusion(text, text_padding, both, both_padding)
             return self._classify(pool(words, views, both_padding), labels)
-        twice, visual_padding = torch.cat([text_padding] * 2), torch.cat(paddings)
-        words, views = self.fusion(torch.cat([text] * 2), twice, torch.cat(sides), visual_padding)
+        passes = [self.fusion(text, text_padding, *side) for side in zip(sides, paddings, strict=True)]
         if self.config.fusion == "late":
-            return self._classify(torch.cat(pool(words, views, visual_padding).chunk(2), -1), labels)
-        tokens, padding = torch.cat([words, views], 1), torch.cat([twice, visual_padding], 1)
-        passes = [each + self.pass_id.weight[side] for side, each in enumerate(tokens.chunk(2))]
-        return self._classify(self._middle(torch.cat(passes, 1), torch.cat(padding.chunk(2), 1)), labels)
+            pooled = [pool(words, views, padding) for (words, views), padding in zip(passes, paddings, strict=True)]
+            return self._classify(torch.cat(pooled, -1), labels)
+        tokens = [torch.cat(each, 1) + self.pass_id.weight[side] for side, each in enumerate(passes)]
+        padded = [torch.cat([text_padding, padding], 1) for padding in paddings]
+        return self._classify(self._middle(torch.cat(tokens, 1), torch.cat(padded, 1)), labels)
 
 
 class BackboneForPairs(PairModel):
