@@ -188,9 +188,11 @@ def run_study(config: RaivStudy, on_progress: Progress) -> list[StudyRow]:
     trainings = [(setting, seed) for seed in config.seeds for setting in classifiers]
     _claim(config)
     for wait in (False, True):  # first what no other process trains, then what the others have not finished
-        for done, (setting, seed) in enumerate(trainings):
-            on_progress(setting.name(seed), done, len(trainings))
-            _correct(config, setting, seed, wait=wait)
+        for setting, seed in trainings:
+            answered = {folder.parent.name for folder in config.output.glob("*/correct.json")}
+            if setting.name(seed) not in answered:
+                on_progress(setting.name(seed), len(answered), len(trainings))
+                _correct(config, setting, seed, wait=wait)
     correct = {each: np.array([_correct(config, each, seed, wait=True) for seed in config.seeds], float) for each in classifiers}
     rows = [*_rows(config, cells, correct), *_pipelines(config)]
     write_atomic(config.output / "study.json", "[" + ",\n".join(row.model_dump_json() for row in rows) + "]\n")

@@ -6,6 +6,8 @@ import torch
 import espresso
 from agents.session import Session
 from espresso import profiles, world
+from espresso.datasets.raiv.questions import DATASET
+from espresso.datasets.raiv.reasons import DATASET as REASONS
 from espresso.errors import ModelError, ProfileError, QuestionError
 from espresso.fusion.config import FusionConfig
 from espresso.profiles import FusionRole
@@ -90,3 +92,18 @@ def test_a_folder_without_a_classifier_is_named(clips, tmp_path):
     profile = profiles.load("tiny").model_copy(update={"classifier": FusionRole(model=str(tmp_path))})
     with Session(profile, cache=False) as opened, pytest.raises(ModelError, match=f"{tmp_path}.*classifier"):
         espresso.ask([clips[0]] * 2, STATEMENT, options=OPTIONS, session=opened, strategy="classifier")
+
+
+def test_the_shipped_classifier_judges_statements_and_chooses_reasons():
+    statements = DATASET.load("test", 60).questions
+    why = REASONS.load("test", 30).questions
+    with Session("raiv", cache=False) as opened:
+        right = [
+            answer.text == question.answer
+            for questions in (statements, why)
+            for question, answer in zip(
+                questions, espresso.ask_many([each.without_truth() for each in questions], session=opened), strict=True
+            )
+        ]
+    assert sum(right[:60]) > 0.6 * 60
+    assert sum(right[60:]) > 0.5 * 30

@@ -65,7 +65,9 @@ def test_classifiers_are_trained_once_and_an_interrupted_study_resumes(config, m
     rows = run_study(config, lambda *_: None)
     different = {setting for *_, setting in CELLS}
     assert len(trained) == 2 * len(different) + 1, "only the interrupted one answers again"
-    assert run_study(config, lambda *_: None) == rows
+    named = list[str]()
+    assert run_study(config, lambda name, *_: named.append(name)) == rows
+    assert named == [], "finished trainings are not named again"
     assert len(trained) == 2 * len(different) + 1
     assert not list(config.output.glob("*/pairs")), "weights of measured classifiers are deleted"
     assert [path.name for path in config.output.glob("*/*/lineage.json")] == 3 * ["lineage.json"]
@@ -91,8 +93,21 @@ def test_a_folder_of_another_study_is_refused(config):
 
 def test_results_follow_the_questions(config):
     correct = study._correct(config, Setting("none", "im-im"), 0, wait=True)
-    assert len(correct) == len(study._questions(Setting("none", "im-im")))
+    assert len(correct) == len(study._questions(config, Setting("none", "im-im")))
     assert 0 < np.mean(correct) < 1
+
+
+def test_statements_of_a_writer_are_further_datasets(config):
+    assert "im-im-g" not in {setting.dataset for *_, setting in cells_of(config)}
+    config = config.model_copy(update={"writer": "raiv"})
+    assert {"im-im-g", "im-vid-g", "vid-vid-g"} < {setting.dataset for *_, setting in cells_of(config)}
+    config.output.mkdir()
+    setting = Setting("none", "im-vid-g")
+    correct = study._correct(config, setting, 0, wait=True)
+    pairs = study._questions(config, setting)
+    assert len(correct) == len(pairs) > 20
+    assert sum(pair.label for pair in pairs) == len(pairs) / 2
+    assert {pair.dataset for pair in pairs} == {"Im-Vid (G)"}
 
 
 def test_the_pipeline_of_a_profile_answers_the_same_questions(config, monkeypatch):
