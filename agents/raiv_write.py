@@ -43,8 +43,8 @@ MAX_TOKENS = 160
 ATTEMPTS = 2
 """Requests for a statement: a reply that cannot be used is requested once more."""
 
-HOPELESS = 50
-"""Statements of a writer that can all not be used, after which nothing more is requested."""
+TRIED, HOPELESS = 50, 0.9
+"""Statements after which a writer is given up if at least this share of them cannot be used."""
 
 SHOWN = 3
 """Reasons why statements could not be used that the summary lists."""
@@ -276,9 +276,11 @@ class _Work:
             async with aclosing(bounded(asked, self.write)) as done:
                 async for _ in done:
                     self._report()
-                    if len(self.faults) >= HOPELESS and not self.statements:
-                        why = f"none of the first {len(self.faults)} statements of {self.writer.name} can be used; the first: "
-                        raise DataError(f"{why}{next(iter(self.faults.values()))}. Use another --profile.")
+                    tried = len(self.faults) + len(self.statements)
+                    if tried >= TRIED and len(self.faults) >= HOPELESS * tried:
+                        share = f"{len(self.faults)} of the first {tried} statements of {self.writer.name}"
+                        first = next(iter(self.faults.values()))
+                        raise DataError(f"{share} cannot be used; the first: {first}. Use another --profile.")
         except (ServerDownError, BudgetExceededError) as error:
             kept = f"{len(self.statements)} of {self.total} statements are written"
             raise type(error)(f"{error} {kept}; run the same command again to resume.") from None

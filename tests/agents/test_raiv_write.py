@@ -142,10 +142,10 @@ def test_where_all_replies_are_bad_there_is_one_sentence(built, profile, server,
 
 
 def test_a_writer_of_nothing_usable_is_not_asked_to_the_end(built, profile, server, tmp_path, monkeypatch):
-    monkeypatch.setattr(raiv_write, "HOPELESS", 4)
+    monkeypatch.setattr(raiv_write, "TRIED", 4)
     server.answers = lambda request: (200, completion('{"statement": "Nothing."}'))
     for _ in range(2):  # the second call finds the replies of the first
-        with pytest.raises(DataError, match=r"none of the first \d+ statements of writer can be used; the first: it does not"):
+        with pytest.raises(DataError, match=r"\d+ of the first \d+ statements of writer cannot be used; the first: it does"):
             write_statements(built, tmp_path / "g.jsonl", profile=profile)
 
 
