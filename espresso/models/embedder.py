@@ -14,7 +14,7 @@ import numpy as np
 
 from espresso.errors import ModelError, ProfileError
 from espresso.forks import Lock
-from espresso.models.hub import LOADING, fetch
+from espresso.models.hub import LOADING, fetch, no_progress_bars
 from espresso.profiles import LocalEmbedder, ServerEmbedder
 from espresso.profiles.address import check_key, without_credentials
 from espresso.profiles.weights import identity
@@ -106,12 +106,9 @@ class TransformersEmbedder:
         folder = fetch(self._role.model, self._role.download)
         from safetensors import SafetensorError  # noqa: PLC0415
         from transformers import AutoModel, AutoTokenizer  # noqa: PLC0415 - takes seconds
-        from transformers.utils import logging as transformers_logging  # noqa: PLC0415
-
-        transformers_logging.disable_progress_bar()
 
         try:
-            with LOADING:
+            with LOADING, no_progress_bars():
                 tokenizer = AutoTokenizer.from_pretrained(folder, padding_side="right")
                 model = AutoModel.from_pretrained(folder, weights_only=True).eval()
         except (OSError, ValueError, RuntimeError, ImportError, UnpicklingError, SafetensorError) as error:

@@ -6,8 +6,8 @@ Qwen2-VL, Qwen2.5-VL, Qwen3-VL, InternVL, LLaVA-OneVision and SmolVLM.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from functools import cached_property
 from typing import Any
 
@@ -21,11 +21,11 @@ from transformers import (
     GenerationConfig,
 )
 from transformers.models.auto.modeling_auto import MODEL_FOR_IMAGE_TEXT_TO_TEXT_MAPPING
-from transformers.utils import logging as transformers_logging
 
 from espresso.models.chat import Completion, Conversation, GenerateConfig, length_fault, parse_reply
 from espresso.models.decoding import JsonConstraint, TokenSampler
 from espresso.models.device import model_dtype
+from espresso.models.hub import no_progress_bars
 from espresso.models.processor import ChatProcessor
 from espresso.replies import without_thoughts
 
@@ -57,7 +57,7 @@ class Engine:
         auto = AutoModelForImageTextToText if self.vision else AutoModelForCausalLM
         self.device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
         self.processor = ChatProcessor(source, vision=self.vision, image_options=image_options)
-        with _no_progress_bars():
+        with no_progress_bars():
             model: Any = auto.from_pretrained(source, dtype=model_dtype(source))
         self.model = self._base = model.to(self.device).eval()
         self.eos_ids = _eos_ids(self.model.generation_config.eos_token_id, self.processor.tokenizer.eos_token_id)
@@ -219,13 +219,3 @@ def _chosen(choices: Sequence[str], logprobs: Sequence[float], tokens_out: int) 
         confidence=float(np.exp(logprobs[best])),
         tokens_out=tokens_out,
     )
-
-
-@contextmanager
-def _no_progress_bars() -> Iterator[None]:
-    """Hide the progress bars of transformers while weights load."""
-    transformers_logging.disable_progress_bar()
-    try:
-        yield
-    finally:
-        transformers_logging.enable_progress_bar()

@@ -5,7 +5,8 @@ from __future__ import annotations
 import logging
 import os
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from importlib.util import find_spec
 from pathlib import Path
 from pickle import UnpicklingError
@@ -107,6 +108,18 @@ def _snapshot(source: str, download: str | None, patterns: Sequence[str]) -> Pat
         ) from error
 
 
+@contextmanager
+def no_progress_bars() -> Iterator[None]:
+    """Hide the progress bars of transformers while weights load."""
+    from transformers.utils import logging as transformers_logging  # noqa: PLC0415 - takes seconds
+
+    transformers_logging.disable_progress_bar()
+    try:
+        yield
+    finally:
+        transformers_logging.enable_progress_bar()
+
+
 class LazyModel:
     """Processor and model, loaded at the first use, on the GPU if there is one.
 
@@ -141,7 +154,7 @@ class LazyModel:
         from safetensors import SafetensorError  # noqa: PLC0415
 
         try:
-            with LOADING:
+            with LOADING, no_progress_bars():
                 processor, model = self._load(folder)
                 model = model.to("cuda" if torch.cuda.is_available() else "cpu").eval()
         except (OSError, ValueError, RuntimeError, ImportError, UnpicklingError, SafetensorError) as error:
