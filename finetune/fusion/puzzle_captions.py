@@ -1,0 +1,58 @@
+"""What pictures of generated puzzles show, as situations to pre-train on.
+
+Each fact of a picture is a "noun": "red 3" is a red thing with the value 3, so a caption is "the
+picture shows counting, a red 3, a blue 7". Nothing says what a question asks.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from itertools import chain
+from typing import Any
+
+from rich.console import Console
+from rich.progress import track
+
+from espresso.datasets.raiv.situations import Situation, VisualReference
+from espresso.datasets.smart101 import data
+from espresso.datasets.smart101.puzzles import instance
+
+
+def situations(rows: int, *, held_out: bool = False) -> list[Situation]:
+    """Return situations of pictures of the train rows of generated puzzles.
+
+    Args:
+        rows: pictures of each root puzzle.
+        held_out: whether to leave out the puzzles of val and test in the puzzle split. Sequences
+            are left out too, as in its train part.
+
+    Raises:
+        DataError: the pictures cannot be written to the cache.
+    """
+    found = data.generate("ps-train" if held_out else "train", rows=rows)
+    return [
+        Situation(
+            id=each.row.id,
+            split="train",
+            visual=VisualReference(path=str(each.image), kind="image"),
+            verb=each.skill,
+            roles={},
+            objects=facts(instance(each.row.puzzle, each.row.number).facts),
+        )
+        for each in track(found.rows, "reading puzzles", console=Console(stderr=True), transient=True)
+    ]
+
+
+def facts(shown: Mapping[str, Any]) -> tuple[str, ...]:
+    """Return the facts of an instance as phrases, sorted: "red 3", "start 4"."""
+    named = chain.from_iterable(value.items() if isinstance(value, Mapping) else [(name, value)] for name, value in shown.items())
+    return tuple(sorted(" ".join([str(name), *_words(value)]).lower() for name, value in named))
+
+
+def _words(value: Any) -> Iterator[str]:
+    """Yield the words of a fact; a word in capitals is shown as letters."""
+    if isinstance(value, Sequence) and (not isinstance(value, str) or (value.isupper() and len(value) > 1)):
+        for each in value:
+            yield from _words(each)
+    else:
+        yield str(value)
