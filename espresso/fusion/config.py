@@ -127,6 +127,8 @@ class PuzzleConfig(FusionConfig):
             raise ValueError("SigLIP has no class token; use attention pooling")
         if self.head == "per-puzzle" and not self.answers:
             raise ValueError("a head per puzzle needs answers")
+        if self.answers:  # a saved configuration is sorted by text, so that 16 comes before 2
+            self.answers = {puzzle: self.answers[puzzle] for puzzle in sorted(self.answers, key=int)}
 
 
 for _config in (FusionConfig, PuzzleConfig):

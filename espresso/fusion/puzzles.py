@@ -55,7 +55,7 @@ class PuzzleClassifier(FusionPreTrainedModel):
     accepts the tokens that `encode_pictures` and `encode_texts` returned.
     """
 
-    config: PuzzleConfig  # type: ignore[assignment]
+    config: PuzzleConfig
     config_class = PuzzleConfig
     _keys_to_ignore_on_load_unexpected = [r"(text|visual)_layers"]  # noqa: RUF012 - of a pre-trained model, see `align`
 
@@ -75,7 +75,8 @@ class PuzzleClassifier(FusionPreTrainedModel):
             self.slots = _slots(config)
             self.values = nn.Linear(size, self.slots[-1][-1][1])
         elif config.head == "shared":
-            self.option = nn.Sequential(nn.Linear(size, size), nn.GELU(), nn.Linear(size, size))
+            self.wanted = nn.Sequential(nn.Linear(size, size), nn.LayerNorm(size))
+            self.option = nn.Sequential(nn.Linear(size, size), nn.GELU(), nn.Linear(size, size), nn.LayerNorm(size))
         else:
             self.symbols = nn.Embedding(len(SYMBOLS) + 2, size)
             self.decoder = cross_layer(config)
@@ -196,7 +197,7 @@ class PuzzleClassifier(FusionPreTrainedModel):
         """Return the score of each distinct option in each row, (options, rows)."""
         present = mask[..., None].to(joint.dtype)
         features = (self._texts(options, mask) * present).sum(1) / present.sum(1)
-        return self.option(features) @ joint.T / math.sqrt(joint.shape[-1])
+        return cast(torch.Tensor, self.option(features) @ self.wanted(joint).T) / math.sqrt(joint.shape[-1])
 
     def _value_logits(self, joint: torch.Tensor, puzzles: torch.Tensor) -> torch.Tensor:
         """Return the logits of all values at each step, low ones for other steps and puzzles."""

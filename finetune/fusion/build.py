@@ -7,7 +7,7 @@ import string
 from collections.abc import Iterable, Iterator
 from itertools import product
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 from tokenizers.pre_tokenizers import BertPreTokenizer
 from transformers import (
@@ -125,7 +125,7 @@ def build_puzzles(
     sizes = {name: getattr(base, name) for name in _options(config.architecture)}
     settings = PuzzleConfig(**parts, **sizes, **head, answers=answers if puzzles.head == "per-puzzle" else None)
     if start:
-        return cast(PuzzleClassifier, PuzzleClassifier.from_pretrained(start, config=settings))
+        return PuzzleClassifier.from_pretrained(start, config=settings)
     model = PuzzleClassifier(settings)
     _load_encoders(model.fusion, config.encoders)
     return model

@@ -43,10 +43,15 @@ def situations(rows: int, *, held_out: bool = False) -> list[Situation]:
     ]
 
 
+MOST_WORDS = 10
+"""Longest fact that a caption says."""
+
+
 def facts(shown: Mapping[str, Any]) -> tuple[str, ...]:
     """Return the facts of an instance as phrases, sorted: "red 3", "start 4"."""
     named = chain.from_iterable(value.items() if isinstance(value, Mapping) else [(name, value)] for name, value in shown.items())
-    return tuple(sorted(" ".join([str(name), *_words(value)]).lower() for name, value in named))
+    phrases = [[str(name), *_words(value)] for name, value in named]
+    return tuple(sorted(" ".join(words).lower() for words in phrases if len(words) <= MOST_WORDS))
 
 
 def _words(value: Any) -> Iterator[str]:

@@ -93,16 +93,18 @@ def settings_of(config: Smart101Study) -> Iterator[Named]:
         if setting.head != "shared":
             yield SPLITS, "shared head", replace(setting, head="shared")
     merges: tuple[Merge, ...] = ("attention", "concatenation", "pooling")
-    for split in ("is", "ps"):
+    compared: tuple[Kind, ...] = ("is", "ps")
+    for split in compared:
         for merge in merges:
             yield FUSION, merge, replace(basic[split], merge=merge)
-    for towers in ("longer", "shorter"):
+    lengths: tuple[Towers, ...] = ("longer", "shorter")
+    for towers in lengths:
         yield TOWERS, f"{towers} pre-training", replace(basic["is"], towers=towers)
     aligns: tuple[Align, ...] = ("none", "text-to-image", "image-to-text", "both")
     for align in aligns:
         yield ALIGN, align, replace(basic["is"], align=align)
     heads: tuple[PuzzleHead, ...] = ("per-puzzle", "shared", "seq2seq")
-    for split in ("is", "ps"):
+    for split in compared:
         for head in heads[split == "ps" :]:
             yield HEADS, head, replace(basic[split], head=head)
     for hidden, name in ONE_MODALITY.items():
