@@ -16,6 +16,7 @@ sections 3.2 and 4. The model is `espresso.fusion`; `espresso finetune fusion ST
   once, and the studies keep these features in memory for all classifiers with the same towers: that
   makes some fifty trainings possible on a CPU.
 
-`study` and `puzzle_study` compare classifiers; they share `studies`. A stage starts from the stage before that the configuration has. Frames are rendered or decoded when
-a batch needs them (`frames`); nothing is written but checkpoints and the model.
+A stage starts from the stage before that the configuration has. Frames are rendered or decoded when
+a batch needs them (`frames`); nothing is written but checkpoints and the model. `study` and
+`puzzle_study` compare classifiers; `studies` is what they share.
 """

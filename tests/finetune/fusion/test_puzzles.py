@@ -89,12 +89,11 @@ def test_features_of_frozen_towers_give_the_scores_of_the_model(make, rows, head
 
 @pytest.mark.parametrize("head", ["shared", "per-puzzle", "seq2seq"])
 def test_a_trained_head_solves_the_rows_it_has_seen(make, rows, head):
-    model, collate = make(head=head, align="both")
+    model, collate = make(head=head, align="both", features=False)
     some = rows[:6]
-    collate.encode(some)
     batch = collate(some)
     optimizer = torch.optim.Adam(model.parameters(), 5e-3)
-    for _ in range(300):
+    for _ in range(200):
         model(**batch).loss.backward()
         optimizer.step()
         optimizer.zero_grad()

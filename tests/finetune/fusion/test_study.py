@@ -8,7 +8,8 @@ import pytest
 from espresso.errors import DataError
 from finetune.fusion import study
 from finetune.fusion.config import RaivStudy
-from finetune.fusion.study import Setting, cells_of, markdown, run_study
+from finetune.fusion.studies import markdown
+from finetune.fusion.study import Setting, cells_of, run_study
 from tests.finetune.fusion.test_train import SMALL
 
 CELLS = [
@@ -91,7 +92,7 @@ def test_a_folder_of_another_study_is_refused(config):
 
 def test_results_follow_the_questions(config):
     correct = study._correct(config, Setting("none", "im-im"), 0, wait=True)
-    assert len(correct) == len(study._questions(Setting("none", "im-im")))
+    assert len(correct) == len(study._questions(config, Setting("none", "im-im")))
     assert 0 < np.mean(correct) < 1
 
 
