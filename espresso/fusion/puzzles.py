@@ -70,7 +70,7 @@ class PuzzleClassifier(FusionPreTrainedModel):
             self.queries = nn.Embedding(1 if config.merge == "attention" else 2, size)
             self.pooling = nn.MultiheadAttention(size, heads, config.dropout, batch_first=True)
         width = 2 * size if config.merge == "concatenation" else size
-        self.joint = nn.Sequential(nn.Linear(width, size), nn.GELU(), nn.Dropout(config.dropout))
+        self.joint = nn.Sequential(nn.LayerNorm(width), nn.Linear(width, size), nn.GELU(), nn.Dropout(config.dropout))
         if config.head == "per-puzzle":
             self.slots = _slots(config)
             self.values = nn.Linear(size, self.slots[-1][-1][1])

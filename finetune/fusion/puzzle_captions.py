@@ -7,7 +7,6 @@ picture shows counting, a red 3, a blue 7". Nothing says what a question asks.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from itertools import chain
 from typing import Any
 
 from rich.console import Console
@@ -49,9 +48,19 @@ MOST_WORDS = 10
 
 def facts(shown: Mapping[str, Any]) -> tuple[str, ...]:
     """Return the facts of an instance as phrases, sorted: "red 3", "start 4"."""
-    named = chain.from_iterable(value.items() if isinstance(value, Mapping) else [(name, value)] for name, value in shown.items())
-    phrases = [[str(name), *_words(value)] for name, value in named]
+    phrases = [[str(name), *_words(value)] for name, value in _named(shown)]
     return tuple(sorted(" ".join(words).lower() for words in phrases if len(words) <= MOST_WORDS))
+
+
+def _named(shown: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
+    """Yield the facts by name; each item of a list of tuples is one, such as an arrow."""
+    for name, value in shown.items():
+        if isinstance(value, Mapping):
+            yield from value.items()
+        elif isinstance(value, list) and isinstance(value[0], tuple):
+            yield from ((name, each) for each in value)
+        else:
+            yield name, value
 
 
 def _words(value: Any) -> Iterator[str]:

@@ -68,6 +68,8 @@ class Setting:
 
 SPLIT_NAMES: dict[Kind, str] = {"is": "IS", "as": "AS", "fs": "FS", "ps": "PS"}
 """Splits: instances, answers, few-shot, puzzles."""
+HELD_OUT: tuple[Kind, ...] = ("ps", "fs")
+"""Splits whose towers have not seen pictures of the val and test puzzles."""
 SPLITS, FUSION, TOWERS, ALIGN, HEADS, MODALITIES = (
     "Splits", "Fusion", "Towers", "Alignment", "Classification and generation", "Modalities",
 )  # fmt: skip
@@ -166,7 +168,7 @@ def _answers(config: Smart101Study, setting: Setting, seed: int, *, wait: bool) 
 
 def _towers(config: Smart101Study, setting: Setting, *, wait: bool) -> Path:
     """Return the pre-trained model that a classifier starts from; train it if it is not there."""
-    held_out = setting.split in ("ps", "fs")
+    held_out = setting.split in HELD_OUT
     folder = config.output / "-".join(["pretrain", setting.towers, *(["held-out"] if held_out else [])])
     data = tuple(
         each.model_copy(update={"held_out": held_out}) if each.format == "smart101" else each for each in config.pretrain.data

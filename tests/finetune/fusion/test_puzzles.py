@@ -92,8 +92,8 @@ def test_a_trained_head_solves_the_rows_it_has_seen(make, rows, head):
     model, collate = make(head=head, align="both", features=False)
     some = rows[:6]
     batch = collate(some)
-    optimizer = torch.optim.Adam(model.parameters(), 5e-3)
-    for _ in range(200):
+    optimizer = torch.optim.Adam(model.parameters(), 3e-3)
+    for _ in range(250):
         model(**batch).loss.backward()
         optimizer.step()
         optimizer.zero_grad()

@@ -13,6 +13,7 @@ def test_a_training_of_another_process_is_left_until_the_others_are_done(tmp_pat
 
 
 def test_answers_of_a_locked_folder_are_not_made(tmp_path):
+    (tmp_path / "one").mkdir()  # a training makes it
     with FileLock(tmp_path / "one.lock"):
         assert answered(tmp_path / "one", "pairs", lambda: pytest.fail("made twice"), wait=False) is None
         with pytest.raises(Timeout):
