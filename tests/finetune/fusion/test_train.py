@@ -91,7 +91,8 @@ def test_the_classifier_of_puzzles_keeps_frozen_towers_and_trains_the_rest(tmp_p
 
 def test_towers_that_are_not_frozen_are_trained_too(tmp_path):
     puzzles = {"epochs": 1, "batch": 8, "learning_rate": 1e-3, "rows": 1, "freeze": False, "head": "per-puzzle"}
-    config = settings(tmp_path, pretrain=None, tsp=None, pairs=None, puzzles=puzzles)
+    encoders = {**SMALL["encoders"], "words": "smart101"}
+    config = settings(tmp_path, encoders=encoders, pretrain=None, tsp=None, pairs=None, puzzles=puzzles)
     for steps, name in ((1, "one"), (2, "two")):
         train(config.model_copy(update={"output": tmp_path / name}), "puzzles", steps=steps)
     one, two = (PuzzleClassifier.from_pretrained(tmp_path / name / "puzzles").state_dict() for name in ("one", "two"))
