@@ -10,7 +10,7 @@ Strategy = Literal["selector", "uniform", "all", "blind", "given", "classifier"]
 
 `selector`: a language model selects them by their captions. `uniform`: evenly spaced frames. `all`:
 every sampled frame. `blind`: none. `given`: the caller names them. `classifier`: the profile's
-classifier answers from evenly spaced frames of both visuals, without evidence.
+classifier answers from evenly spaced frames of its visuals, without evidence.
 """
 
 EvalStrategy = Literal[

@@ -167,12 +167,15 @@ def seeded_interval(
             such.
         clusters: the cluster of each question, (n,).
         shared: see `interval`.
-        within: smallest and largest possible value; the interval is clipped to them.
+        within: smallest and largest possible value; the interval is clipped to them, and is all of
+            them if there is a single cluster.
 
     Returns:
         The mean, and the ends of its interval.
     """
     mean, trainings = float(values.mean()), len(values)
+    if len(set(clusters)) == 1:
+        return mean, *within
     between = float(values.mean(1).var(ddof=1)) / trainings if trainings > 1 else 0.0
     half = Z * sqrt(_variance(values.mean(0), clusters, shared) + between)
     return mean, max(within[0], mean - half), min(within[1], mean + half)

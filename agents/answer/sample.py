@@ -68,7 +68,7 @@ async def _plans(state: AnswerState, context: AnswerContext) -> list[tuple[int, 
         counts = split_count(state.limit or UNIFORM_FRAMES, len(context.visuals))
         return [(position, media.uniform(count)) for position, count in enumerate(counts) if count]
     if state.strategy == "classifier" and context.session.roles.classifier:
-        plan: media.Plan = media.uniform(await context.session.roles.classifier.load())
+        plan: media.Plan = media.uniform((await context.session.roles.classifier.load()).frames)
     else:
         plan = media.parse_plan(context.session.profile.sampling)
     return [(position, plan) for position in visuals]

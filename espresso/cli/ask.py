@@ -22,7 +22,8 @@ def ask(
         None, help="The models: name of a profile or a TOML file. Default: ESPRESSO_PROFILE, else tiny."
     ),
     strategy: Literal["selector", "uniform", "all", "blind", "classifier"] | None = typer.Option(
-        None, help="How core frames are found; classifier compares two visuals without evidence. Default: the profile's own."
+        None,
+        help="How core frames are found; classifier needs one in the profile, and finds no evidence. Default: the profile's.",
     ),
     frames: int | None = typer.Option(None, help="Most core frames to select, or the number of frames of uniform."),
     cache: bool = typer.Option(True, "--cache/--no-cache", help="Cache captions for later questions."),

@@ -197,20 +197,52 @@ def study_raiv(
 
     A second process with the same command shares the work.
     """
-    from espresso.cli import show
     from finetune.config import read_config
     from finetune.fusion.config import RaivStudy
 
     settings = read_config(config, RaivStudy, output=output)
-    from finetune.fusion.study import markdown, run_study  # takes seconds to import; report an invalid config first
+    from finetune.fusion.study import run_study  # takes seconds to import; report an invalid config first
 
     with redirect_stdout(sys.stderr):  # the trainer's log
-        rows = run_study(settings, lambda name, done, total: typer.echo(f"{name} ({done + 1} of {total})", err=True))
+        run_study(settings, _training)
+    _print_study(settings.output, as_json)
+
+
+@study.command("smart101")
+def study_smart101(
+    config: Path = typer.Argument(help="A YAML file such as finetune/configs/smart101.yaml."),
+    output: Path | None = typer.Option(None, help="Folder of the study, instead of the config's."),
+    as_json: bool = typer.Option(False, "--json", help="Print one JSON document."),
+) -> None:
+    """Train and compare classifiers of puzzles: splits, fusion, towers, alignment, heads.
+
+    A second process with the same command shares the work.
+    """
+    from finetune.config import read_config
+    from finetune.fusion.config import Smart101Study
+
+    settings = read_config(config, Smart101Study, output=output)
+    from finetune.fusion.puzzle_study import run_study  # takes seconds to import; report an invalid config first
+
+    with redirect_stdout(sys.stderr):  # the trainer's log
+        run_study(settings, _training)
+    _print_study(settings.output, as_json)
+
+
+def _training(name: str, done: int, total: int) -> None:
+    """Print which training of a study is next."""
+    typer.echo(f"{name} ({done + 1} of {total})", err=True)
+
+
+def _print_study(folder: Path, as_json: bool) -> None:
+    """Print the tables of a study."""
+    from espresso.cli import show
+
     if as_json:
-        show.print_json((settings.output / "study.json").read_text(encoding="utf-8").rstrip())
+        show.print_json((folder / "study.json").read_text(encoding="utf-8").rstrip())
     else:
-        typer.echo(markdown(rows))
-    show.console(stderr=True).print(f"{settings.output}/study.md, study.json", soft_wrap=True)
+        typer.echo((folder / "study.md").read_text(encoding="utf-8"))
+    show.console(stderr=True).print(f"{folder}/study.md, study.json", soft_wrap=True)
 
 
 @app.command("annotations")

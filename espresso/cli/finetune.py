@@ -250,14 +250,19 @@ def install(
 @app.command()
 def fusion(
     stage: Annotated[
-        Literal["pretrain", "tsp", "pairs"],
-        typer.Argument(help="pretrain: captioned images. tsp: pairs mined from them. pairs: pairs of a dataset."),
+        Literal["pretrain", "tsp", "pairs", "puzzles"],
+        typer.Argument(
+            help="pretrain: captioned images. tsp: pairs mined from them. pairs: pairs of a dataset. puzzles: SMART-101."
+        ),
     ],
     config: Annotated[Path, typer.Argument(help="A YAML file such as finetune/configs/fusion.yaml.")],
     steps: Steps = None,
     output: Annotated[Path | None, typer.Option(help="Folder for the results of all stages, instead of the config's.")] = None,
 ) -> None:
-    """Train the classifier of statements about two visuals. Run it again to resume."""
+    """Train the classifier of statements about two visuals, or that of puzzles.
+
+    Run it again to resume.
+    """
     from finetune.config import read_config
     from finetune.fusion.config import FusionTraining
 

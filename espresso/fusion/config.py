@@ -1,4 +1,4 @@
-"""Configuration of the fusion models."""
+"""Configuration of the fusion models: the classifier of pairs, and the classifier of puzzles."""
 
 from __future__ import annotations
 
@@ -14,6 +14,21 @@ Fusion = Literal["late", "mid", "early"]
 outputs of both passes; "early" reads both visuals and the text in one pass.
 """
 
+Align = Literal["none", "text-to-image", "image-to-text", "both"]
+"""Which stream the cross-attention layers update: "text-to-image" updates the tokens of pictures
+from those of the text, "image-to-text" the other way round."""
+
+Merge = Literal["attention", "concatenation", "pooling"]
+"""How the classifier of puzzles joins a picture and a question: attention from the picture to the
+text, both features side by side, or their sum."""
+
+Pool = Literal["cls", "attention"]
+"""How tokens become one feature: the first one, or attention from a learned query."""
+
+PuzzleHead = Literal["per-puzzle", "shared", "seq2seq"]
+"""What the classifier of puzzles predicts: the value of the answer, by a linear layer for each root
+puzzle; an option; or the value digit by digit."""
+
 _VISION_CONFIGS = {"clip_vision_model": CLIPVisionConfig, "siglip_vision_model": SiglipVisionConfig}
 """Vision towers whose configuration `AutoConfig` knows only as a part of a larger one."""
 
@@ -28,6 +43,8 @@ class FusionConfig(PreTrainedConfig):
     model_type = "espresso_fusion"
     sub_configs = {"vision_config": AutoConfig, "text_config": AutoConfig, "backbone_config": AutoConfig}  # type: ignore[dict-item]  # noqa: RUF012
     has_no_defaults_at_init = True
+    visuals = 2
+    """Visuals of a question that the classifier reads."""
 
     vision_config: Any = None
     """Configuration of the vision encoder, or a dictionary of it with `model_type`."""
@@ -50,6 +67,9 @@ class FusionConfig(PreTrainedConfig):
 
     cross_layers: int = 6
     """Number of cross-attention layers of each stream."""
+
+    align: Align = "both"
+    """Which streams have cross-attention layers."""
 
     fusion: Fusion = "late"
     """Where the two visuals meet."""
@@ -78,7 +98,41 @@ class FusionConfig(PreTrainedConfig):
         super().__post_init__(**kwargs)
 
 
-AutoConfig.register(FusionConfig.model_type, FusionConfig)  # so that AutoTokenizer knows the folder of a fusion model
+@strict
+class PuzzleConfig(FusionConfig):
+    """Configuration of a `PuzzleClassifier`. It reads one picture and one question."""
+
+    model_type = "espresso_puzzles"
+    visuals = 1
+
+    merge: Merge = "attention"
+    """How picture and question are joined."""
+
+    pool: Pool = "attention"
+    """How tokens become one feature."""
+
+    head: PuzzleHead = "shared"
+    """What is predicted."""
+
+    answers: Any = None
+    """For "per-puzzle": id of a root puzzle, as text -> for each step of its answers the values
+    that can be predicted. Answers have one step, but those of sequences have up to ten."""
+
+    def __post_init__(self, **kwargs: Any) -> None:
+        """Check that the parts fit."""
+        super().__post_init__(**kwargs)
+        if self.backbone_config is not None:
+            raise ValueError("puzzles need vision_config and text_config")
+        if self.pool == "cls" and self.vision_config.model_type == "siglip_vision_model":
+            raise ValueError("SigLIP has no class token; use attention pooling")
+        if self.head == "per-puzzle" and not self.answers:
+            raise ValueError("a head per puzzle needs answers")
+        if self.answers:  # a saved configuration is sorted by text, so that 16 comes before 2
+            self.answers = {puzzle: self.answers[puzzle] for puzzle in sorted(self.answers, key=int)}
+
+
+for _config in (FusionConfig, PuzzleConfig):
+    AutoConfig.register(_config.model_type, _config)  # so that AutoTokenizer knows the folder of a fusion model
 
 
 def _configuration(part: dict[str, Any]) -> PreTrainedConfig:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from itertools import zip_longest
 from typing import Any, cast
 
 import torch
@@ -35,7 +36,7 @@ class FusionModel(FusionPreTrainedModel):
 
     The encoders are any that transformers loads: CLIP, SigLIP or ViT, and BERT, RoBERTa or DeBERTa.
     As in METER (Dou et al., 2022), text and visual tokens are two streams; in each layer, a stream
-    attends to itself, then to the other one.
+    attends to itself, then to the other one. `config.align` leaves out the layers of a stream.
 
     Each frame is encoded on its own. Then its tokens get the sinusoidal time embedding of the
     frame's number, and the ID embedding of the visual (section 3.2).
@@ -49,8 +50,10 @@ class FusionModel(FusionPreTrainedModel):
         self.vision_projection = nn.Linear(config.vision_config.hidden_size, size)
         self.text_projection = nn.Linear(config.text_config.hidden_size, size)
         self.visual_id = nn.Embedding(2, size)
-        self.text_layers = nn.ModuleList(_cross_layer(config) for _ in range(config.cross_layers))
-        self.visual_layers = nn.ModuleList(_cross_layer(config) for _ in range(config.cross_layers))
+        self.text_layers, self.visual_layers = (
+            nn.ModuleList(cross_layer(config) for _ in range(config.cross_layers if config.align in (align, "both") else 0))
+            for align in ("image-to-text", "text-to-image")
+        )
         self.text_norm, self.visual_norm = nn.LayerNorm(size), nn.LayerNorm(size)
         self.post_init()
 
@@ -68,7 +71,7 @@ class FusionModel(FusionPreTrainedModel):
         """
         encoded = self.vision_projection(self.vision(pixel_values=pixel_values).last_hidden_state)
         absent = frames < 0
-        tokens = encoded[frames.clamp(min=0)] + _time_embedding(frames.shape[1], encoded)[None, :, None]
+        tokens = encoded[frames.clamp(min=0)] + time_embedding(frames.shape[1], encoded)[None, :, None]
         return tokens.flatten(1, 2), absent.repeat_interleave(encoded.shape[1], dim=1)
 
     def encode_text(self, input_ids: torch.Tensor, attention_mask: torch.Tensor) -> torch.Tensor:
@@ -92,10 +95,12 @@ class FusionModel(FusionPreTrainedModel):
         Returns:
             Tokens of text and visual, of the same shapes.
         """
-        for text_layer, visual_layer in zip(self.text_layers, self.visual_layers, strict=True):
+        text_masks = {"tgt_key_padding_mask": text_padding, "memory_key_padding_mask": visual_padding}
+        visual_masks = {"tgt_key_padding_mask": visual_padding, "memory_key_padding_mask": text_padding}
+        for text_layer, visual_layer in zip_longest(self.text_layers, self.visual_layers):
             text, visual = (
-                text_layer(text, visual, tgt_key_padding_mask=text_padding, memory_key_padding_mask=visual_padding),
-                visual_layer(visual, text, tgt_key_padding_mask=visual_padding, memory_key_padding_mask=text_padding),
+                text_layer(text, visual, **text_masks) if text_layer else text,
+                visual_layer(visual, text, **visual_masks) if visual_layer else visual,
             )
         return self.text_norm(text), self.visual_norm(visual)
 
@@ -234,7 +239,7 @@ class BackboneForPairs(PairModel):
             input_ids=input_ids[row], attention_mask=attention_mask[row], pixel_values=pixel_values[chosen], **masks
         )
         pooled = self.projection(read.pooler_output)
-        pooled = pooled + self.visual_id.weight[side] + _time_embedding(shown.shape[2], pooled)[frame]
+        pooled = pooled + self.visual_id.weight[side] + time_embedding(shown.shape[2], pooled)[frame]
         tokens = pooled.new_zeros(*shown.shape, pooled.shape[-1]).index_put((row, side, frame), pooled)
         if self.config.fusion == "mid":
             return self._classify(self._middle(tokens.flatten(1, 2), ~present.flatten(1)), labels)
@@ -271,11 +276,12 @@ def _layer_options(config: FusionConfig) -> dict[str, Any]:
     }
 
 
-def _cross_layer(config: FusionConfig) -> nn.TransformerDecoderLayer:
+def cross_layer(config: FusionConfig) -> nn.TransformerDecoderLayer:
+    """Return a layer in which a stream attends to itself, then to the other one."""
     return nn.TransformerDecoderLayer(config.hidden_size, **_layer_options(config))
 
 
-def _time_embedding(count: int, like: torch.Tensor) -> torch.Tensor:
+def time_embedding(count: int, like: torch.Tensor) -> torch.Tensor:
     """Return the sinusoidal embeddings of frame numbers (Vaswani et al., 2017), (count, hidden)."""
     size = like.shape[-1]
     rates = torch.exp(torch.arange(0, size, 2, device=like.device) * (-math.log(10000.0) / size))

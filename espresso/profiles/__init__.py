@@ -353,8 +353,8 @@ class Profile(Record):
     that writes boxes. None if boxes are left out."""
 
     classifier: FusionRole | None = None
-    """Says whether a statement about two visuals is true, for the strategy `classifier`; None if
-    the profile has none."""
+    """Says whether a statement about two visuals is true, or solves puzzles of one picture, for the
+    strategy `classifier`; None if the profile has none."""
 
     verifier: ZeroShotClassifier | None = None
     """Checks that a box shows what its label says, as CLIP does in VideoEspresso. None keeps boxes

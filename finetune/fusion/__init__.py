@@ -1,4 +1,4 @@
-"""Train the fusion classifier of RAIV: pre-training, task-specific pre-training, fine-tuning.
+"""Train the fusion classifiers: RAIV's of pairs of visuals, and that of SMART-101's puzzles.
 
 Sadhu and Nevatia, "Leveraging Task-Specific Pre-Training to Reason across Images and Videos",
 sections 3.2 and 4. The model is `espresso.fusion`; `espresso finetune fusion STAGE CONFIG` trains:
@@ -10,7 +10,13 @@ sections 3.2 and 4. The model is `espresso.fusion`; `espresso finetune fusion ST
   the world's annotations, or from a parse of real captions (`captions`).
 - `pairs`: the pairs of a file that `espresso raiv build` wrote, or of the world; statements, or
   reasons of false statements.
+- `puzzles`: the classifier of one picture and one question (arXiv:2406.05318), for one of the four
+  splits of SMART-101 (`puzzles`). Its towers can be pre-trained on pictures of generated puzzles,
+  whose facts give the captions (`puzzle_captions`). Frozen towers encode each picture and each text
+  once, and the studies keep these features in memory for all classifiers with the same towers: that
+  makes some fifty trainings possible on a CPU.
 
 A stage starts from the stage before that the configuration has. Frames are rendered or decoded when
-a batch needs them (`frames`); nothing is written but checkpoints and the model.
+a batch needs them (`frames`); nothing is written but checkpoints and the model. `study` and
+`puzzle_study` compare classifiers; `studies` is what they share.
 """

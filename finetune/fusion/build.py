@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import random
 import string
+from collections.abc import Iterable, Iterator
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -24,18 +26,30 @@ from espresso.datasets.raiv import edited, files, world
 from espresso.datasets.raiv.pairs import mine
 from espresso.datasets.raiv.reasons import reason_question
 from espresso.datasets.raiv.statements import KINDS
+from espresso.datasets.smart101.puzzles import PUZZLES, instance
 from espresso.errors import DataError
-from espresso.fusion.config import FusionConfig
+from espresso.fusion.config import FusionConfig, PuzzleConfig
 from espresso.fusion.model import BackboneForPairs, FusionForPairs, FusionModel, PairModel, pair_model
 from espresso.fusion.processor import FusionProcessor
-from finetune.fusion.captions import describe
-from finetune.fusion.config import Architecture, FusionTraining, MiniatureEncoders, NamedBackbone, NamedEncoders
+from espresso.fusion.puzzles import PuzzleClassifier
+from finetune.fusion.captions import WORDINGS, describe
+from finetune.fusion.config import (
+    Architecture,
+    FusionTraining,
+    MiniatureEncoders,
+    NamedBackbone,
+    NamedEncoders,
+    PuzzlesConfig,
+)
 from finetune.fusion.pretraining import FusionForPretraining
+from finetune.fusion.puzzle_captions import facts
 
 VOCABULARY_STORIES = 400
 """Stories whose captions give words of the miniature text encoder."""
 VOCABULARY_PAIRS = 2000
 """Pairs of each kind that give further words."""
+VOCABULARY_INSTANCES = 100
+"""Instances of each generated puzzle whose texts give words."""
 SPECIAL_TOKENS = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]")
 MAX_TOKENS = 128
 """Longest text of the miniature text encoder: a statement and a reason have up to 60 words."""
@@ -80,6 +94,40 @@ def build_classifier(config: FusionTraining, processor: FusionProcessor, start: 
         model.backbone = AutoModel.from_pretrained(config.encoders.backbone)
     elif isinstance(model, FusionForPairs) and not isinstance(config.encoders, NamedBackbone):
         _load_encoders(model.fusion, config.encoders)
+    return model
+
+
+def build_puzzles(
+    config: FusionTraining,
+    puzzles: PuzzlesConfig,
+    processor: FusionProcessor,
+    start: Path | None,
+    answers: dict[str, list[list[int]]],
+) -> PuzzleClassifier:
+    """Build a classifier of puzzles.
+
+    Args:
+        config: the configuration.
+        puzzles: its section, or one like it.
+        processor: the processor of the model.
+        start: folder of a model to start from: one that was pre-trained, or a classifier of
+            puzzles. None starts from the named encoders, or from random weights.
+        answers: see `PuzzleConfig.answers`.
+
+    Raises:
+        DataError: the configuration has a complete backbone.
+    """
+    if isinstance(config.encoders, NamedBackbone):
+        raise DataError(f"the classifier of puzzles has two towers. Give `vision` and `text`, not {config.encoders.backbone}.")
+    base = FusionConfig.from_pretrained(start) if start else _configuration(config, processor)
+    head: dict[str, Any] = {"align": puzzles.align, "merge": puzzles.merge, "pool": puzzles.pool, "head": puzzles.head}
+    parts = {name: getattr(base, name).to_dict() for name in ("vision_config", "text_config")}
+    sizes = {name: getattr(base, name) for name in _options(config.architecture)}
+    settings = PuzzleConfig(**parts, **sizes, **head, answers=answers if puzzles.head == "per-puzzle" else None)
+    if start:
+        return PuzzleClassifier.from_pretrained(start, config=settings)
+    model = PuzzleClassifier(settings)
+    _load_encoders(model.fusion, config.encoders)
     return model
 
 
@@ -144,27 +192,42 @@ def _miniature_configs(
 
 def _miniature_processor(encoders: MiniatureEncoders) -> FusionProcessor:
     side = {"height": encoders.image_size, "width": encoders.image_size}
-    tokens = BertTokenizer(vocab={token: number for number, token in enumerate(vocabulary())})
+    words = vocabulary(world_texts() if encoders.words == "world" else puzzle_texts())
+    tokens = BertTokenizer(vocab={token: number for number, token in enumerate(words)})
     tokens.model_max_length = MAX_TOKENS
     return FusionProcessor(ViTImageProcessor(size=side), tokens)
 
 
-def vocabulary() -> list[str]:
-    """Return the tokens of the miniature text encoder: each word of the world, then letters.
+def vocabulary(texts: Iterable[str]) -> list[str]:
+    """Return the tokens of the miniature text encoder: each word of the texts, then letters.
 
     Any other word is read letter by letter. The order is fixed: a resumed training builds it again.
     """
-    situations = world.read(("image", "video"), {"train": VOCABULARY_STORIES}).situations
-    rng = random.Random(0)
-    texts = [describe(situation, rng) for situation in situations]
-    for kind in KINDS:
-        for pair in mine(kind, situations, VOCABULARY_PAIRS, rng):
-            texts += [pair.statement, *((reason_question(pair).text, *pair.reasons) if pair.reasons else ())]
-    texts += [
-        pair.statement
-        for pair in edited.build_split(files.load_world_edits(VOCABULARY_PAIRS, "train").edits, "train", VOCABULARY_PAIRS, 0)
-    ]
     split = BertPreTokenizer()
     words = {word for text in texts for word, _ in split.pre_tokenize_str(text.lower())}
     letters = string.ascii_lowercase + string.digits + string.punctuation
     return [*SPECIAL_TOKENS, *letters, *(f"##{letter}" for letter in letters), *sorted(words - {*letters})]
+
+
+def world_texts() -> Iterator[str]:
+    """Yield captions, statements and reasons of the procedural world."""
+    situations = world.read(("image", "video"), {"train": VOCABULARY_STORIES}).situations
+    rng = random.Random(0)
+    yield from [describe(situation, rng) for situation in situations]
+    for kind in KINDS:
+        for pair in mine(kind, situations, VOCABULARY_PAIRS, rng):
+            yield from (pair.statement, *((reason_question(pair).text, *pair.reasons) if pair.reasons else ()))
+    edits = files.load_world_edits(VOCABULARY_PAIRS, "train").edits
+    yield from (pair.statement for pair in edited.build_split(edits, "train", VOCABULARY_PAIRS, 0))
+
+
+def puzzle_texts() -> Iterator[str]:
+    """Yield what is written about generated puzzles: questions, options and captions.
+
+    An option that is a word in capitals is left out: it is read letter by letter.
+    """
+    yield from (wording.format("") for wording in WORDINGS)
+    for puzzle, number in product(PUZZLES, range(VOCABULARY_INSTANCES)):
+        one = instance(puzzle, number)
+        yield from (PUZZLES[puzzle].skill, one.question, *facts(one.facts))
+        yield from (option for option in one.options if not (option.isalpha() and option.isupper()))

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Literal, Self
 
-from pydantic import Field, PositiveInt
+from pydantic import Field, PositiveInt, model_validator
 
 from espresso.datasets.raiv.statements import KINDS, Kind
-from espresso.fusion.config import Fusion
+from espresso.datasets.smart101.splits import Kind as PuzzleSplit
+from espresso.fusion.config import Align, Fusion, Merge, Pool, PuzzleHead
 from finetune.config import Settings
 
 Mining = Literal["conditioned", "random"]
@@ -37,7 +38,7 @@ class NamedBackbone(Settings):
 
 
 class MiniatureEncoders(Settings):
-    """A ViT and a BERT with random weights and the words of the procedural world."""
+    """A ViT and a BERT with random weights and the words of a source."""
 
     image_size: int = Field(default=112, gt=0)
     """Side of a frame in pixels."""
@@ -45,6 +46,8 @@ class MiniatureEncoders(Settings):
     """Side of a patch in pixels."""
     vision_layers: int = Field(default=4, gt=0)
     text_layers: int = Field(default=2, gt=0)
+    words: Literal["world", "smart101"] = "world"
+    """Where the words of the text encoder are from: the procedural world, or generated puzzles."""
 
 
 class Architecture(Settings):
@@ -85,6 +88,16 @@ class CaptionedMedia(Settings):
     """Name of the spaCy pipeline."""
 
 
+class PuzzlePictures(Settings):
+    """Pictures of the train rows of generated puzzles, with what they show as captions."""
+
+    format: Literal["smart101"]
+    rows: int = Field(gt=0)
+    """Pictures of each root puzzle."""
+    held_out: bool = False
+    """Leave out the puzzles of val and test in the puzzle split."""
+
+
 class PairFile(Settings):
     """Pairs that `espresso raiv build` wrote."""
 
@@ -113,7 +126,7 @@ class WorldEdits(Settings):
     """Number of training pairs."""
 
 
-Situations = Annotated[WorldSituations | CaptionedMedia, Field(discriminator="format")]
+Situations = Annotated[WorldSituations | CaptionedMedia | PuzzlePictures, Field(discriminator="format")]
 Pairs = Annotated[PairFile | WorldPairs | WorldEdits, Field(discriminator="format")]
 
 
@@ -165,6 +178,35 @@ class PairsConfig(StageConfig):
     """Visuals that are replaced by a black picture, to measure what the rest gives away."""
 
 
+class PuzzlesConfig(StageConfig):
+    """The classifier of puzzles (SMART-101), see `espresso.fusion.puzzles`."""
+
+    split: PuzzleSplit = "is"
+    """Split of whose train part it is trained: instances, puzzles, answers or few-shot."""
+    data: Path | None = None
+    """Folder of the puzzles as published. None generates them."""
+    rows: PositiveInt | None = None
+    """Rows of each root puzzle, from the first; None is all."""
+    head: PuzzleHead = "shared"
+    """What is predicted: "per-puzzle" and "seq2seq" predict values. A head per puzzle answers
+    questions about puzzles that it was trained on only, so it does not fit the puzzle split."""
+    align: Align = "none"
+    """Cross-attention layers before the fusion; the number is that of the architecture."""
+    merge: Merge = "attention"
+    """The fusion of picture and question."""
+    pool: Pool = "attention"
+    hidden: Literal["picture", "question"] | None = None
+    """What is replaced by a black picture or an empty question, to measure the other modality."""
+    freeze: bool = True
+    """Keep the towers as they are. Each picture and text is encoded once then."""
+
+    @model_validator(mode="after")
+    def _knows_its_puzzles(self) -> Self:
+        if self.split == "ps" and self.head == "per-puzzle":
+            raise ValueError("the puzzle split tests puzzles without a head; use the head shared or seq2seq")
+        return self
+
+
 class FusionTraining(Settings):
     """All stages of a classifier; each starts from the stage before, if the file has one."""
 
@@ -175,6 +217,7 @@ class FusionTraining(Settings):
     pretrain: PretrainConfig | None = None
     tsp: TspConfig | None = None
     pairs: PairsConfig | None = None
+    puzzles: PuzzlesConfig | None = None
     frame_size: int = Field(default=224, gt=0)
     """Longest side of the frames that are decoded, in pixels."""
     weight_decay: float = Field(default=0.01, ge=0)
@@ -211,3 +254,19 @@ class RaivStudy(FusionTraining):
     """Profiles whose LVLM pipeline answers the same questions."""
     seeds: tuple[int, ...] = (0, 1, 2)
     """Seeds of the fine-tunings: of new weights, of the pairs that are drawn and of their order."""
+
+
+class Smart101Study(FusionTraining):
+    """A study of the classifier of puzzles, see `finetune.fusion.puzzle_study`."""
+
+    encoders: NamedEncoders | MiniatureEncoders
+    pretrain: PretrainConfig
+    """Pre-training of the towers."""
+    puzzles: PuzzlesConfig
+    """The training of each classifier; they differ in split, head, align, merge and hidden."""
+    weaker: float = Field(default=0.25, gt=0, lt=1)
+    """Share of the pre-training that the weaker towers get."""
+    test_rows: PositiveInt = 60
+    """Test questions of each root puzzle."""
+    seeds: tuple[int, ...] = (0, 1, 2)
+    """Seeds of the classifiers: of new weights and of the order of the rows."""

@@ -6,16 +6,14 @@ test questions of `espresso eval run raiv` and `raiv-reasons`. Classifiers that 
 visuals measure what the rest of a pair gives away. LVLM pipelines answer the same questions.
 
 Each classifier has a folder, with its answers in `correct.json`; its weights are deleted when it
-has answered. The same command resumes, and a second process that runs it shares the work: a
-training belongs to the process that holds the lock of its folder.
+has answered. The same command resumes, and a second process that runs it shares the work
+(`studies`).
 """
 
 from __future__ import annotations
 
-import json
-import shutil
 from collections import defaultdict
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -23,27 +21,23 @@ from typing import Any, Literal, cast
 
 import numpy as np
 import torch
-from filelock import FileLock, Timeout
+from filelock import FileLock
 
 from agents.raiv_write import write_statements
 from espresso.datasets.raiv import build, edited, files, read_pairs
 from espresso.datasets.raiv.pairs import RaivPair
 from espresso.datasets.raiv.questions import WORLD_PAIRS, world_pairs
 from espresso.datasets.raiv.statements import KINDS, Kind
-from espresso.errors import DataError
-from espresso.files import write_atomic
 from espresso.fusion.config import Fusion, FusionConfig
 from espresso.fusion.model import pair_model
 from espresso.fusion.processor import FusionProcessor
-from espresso.schema import Record
 from eval.run import run
 from eval.run_folder import read_samples
-from eval.stats import seeded_interval
-from finetune.fusion.config import FusionTraining, PairFile, Pairs, PairsConfig, RaivStudy, Side, WorldEdits, WorldPairs
+from finetune.fusion.config import PairFile, Pairs, PairsConfig, RaivStudy, Side, WorldEdits, WorldPairs
 from finetune.fusion.frames import frame_reader
 from finetune.fusion.rows import RowCollator, hidden_sides, reasons, statements
-from finetune.fusion.train import STAGES, Stage, train
-from finetune.install import check_output
+from finetune.fusion.studies import Estimate, Progress, StudyRow, answered, claim, estimate, once, share_work, train_stage, write
+from finetune.fusion.train import Stage
 
 Start = Literal["none", "pretrain", "tsp-images", "tsp", "tsp-random"]
 """What a classifier starts from: random weights, pre-training, or TSP with images, with images and
@@ -52,9 +46,6 @@ videos, or with pairs of random visuals."""
 Dataset = Literal["im-im", "im-vid", "vid-vid", "im-im-g", "im-vid-g", "vid-vid-g", "edits"]
 WRITTEN: dict[Dataset, Kind] = {"im-im-g": "im-im", "im-vid-g": "im-vid", "vid-vid-g": "vid-vid"}
 """Datasets with statements of a model, "G" in the paper -> kind of their pairs."""
-
-Progress = Callable[[str, int, int], None]
-"""Called with what is done, the number of finished trainings and of all."""
 
 UNRELATED = ("output", "seeds", "shares", "save_every", "workers", "threads")
 """Keys of a configuration that may change when a study goes on."""
@@ -89,32 +80,6 @@ class Setting:
         parts = [self.start, self.dataset, "reasons" if self.reasons else "", self.fusion if self.fusion != "late" else ""]
         parts += [f"{self.share:g}" if self.share < 1 else "", *(f"no-{side}" for side in self.hidden), f"seed{seed}"]
         return "-".join(filter(None, parts))
-
-
-class Estimate(Record):
-    """A share of right answers, or a difference of shares, with its 95 % interval."""
-
-    mean: float
-
-    low: float
-
-    high: float
-
-    n: int
-    """Number of questions."""
-
-
-class StudyRow(Record):
-    """One row of a table."""
-
-    table: str
-    """Name of the table: "Table 2"."""
-
-    name: str
-    """What the row is about."""
-
-    cells: dict[str, Estimate]
-    """Column -> result."""
 
 
 TABLE_2: tuple[Start, ...] = ("none", "pretrain", "tsp-images", "tsp")
@@ -186,28 +151,18 @@ def run_study(config: RaivStudy, on_progress: Progress) -> list[StudyRow]:
     cells = list(cells_of(config))
     classifiers = list(dict.fromkeys(setting for *_, setting in cells))
     trainings = [(setting, seed) for seed in config.seeds for setting in classifiers]
-    _claim(config)
-    for wait in (False, True):  # first what no other process trains, then what the others have not finished
-        for setting, seed in trainings:
-            answered = {folder.parent.name for folder in config.output.glob("*/correct.json")}
-            if setting.name(seed) not in answered:
-                on_progress(setting.name(seed), len(answered), len(trainings))
-                _correct(config, setting, seed, wait=wait)
+    claim(config, UNRELATED)
+    share_work(
+        config.output,
+        trainings,
+        lambda each, wait: _correct(config, *each, wait=wait),
+        lambda each: each[0].name(each[1]),
+        on_progress,
+    )
     correct = {each: np.array([_correct(config, each, seed, wait=True) for seed in config.seeds], float) for each in classifiers}
     rows = [*_rows(config, cells, correct), *_pipelines(config)]
-    write_atomic(config.output / "study.json", "[" + ",\n".join(row.model_dump_json() for row in rows) + "]\n")
-    write_atomic(config.output / "study.md", markdown(rows))
+    write(config.output, rows)
     return rows
-
-
-def _claim(config: RaivStudy) -> None:
-    """Record the configuration in the folder of the study. Raises DataError if it has another."""
-    file = config.output / "study-config.json"
-    check_output(config.output / "pretrain")
-    text = config.model_dump_json(indent=2, exclude=set(UNRELATED)) + "\n"
-    if file.is_file() and file.read_text(encoding="utf-8") != text:
-        raise DataError(f"{config.output}: is the study of another configuration. Delete the folder or choose another --output.")
-    write_atomic(file, text)
 
 
 def _correct(config: RaivStudy, setting: Setting, seed: int, *, wait: bool) -> list[bool] | None:
@@ -216,22 +171,15 @@ def _correct(config: RaivStudy, setting: Setting, seed: int, *, wait: bool) -> l
     Returns None if another process trains it, or what it starts from, and this one is not to wait.
     """
     folder = config.output / setting.name(seed)
-    answers = folder / "correct.json"
-    if not answers.is_file():
-        try:
-            with FileLock(config.output / f"{folder.name}.lock", blocking=wait):
-                if not answers.is_file():
-                    model = _fine_tune(config, setting, seed, folder, wait=wait)
-                    write_atomic(answers, json.dumps(_answer(model, config, setting)))
-                    for part in ("pairs", "pairs-checkpoints"):
-                        shutil.rmtree(folder / part, ignore_errors=True)
-        except Timeout:
-            return None
-    return list(json.loads(answers.read_text(encoding="utf-8")))
+
+    def make() -> list[bool]:
+        return _answer(_fine_tune(config, setting, seed, folder, wait=wait), config, setting)
+
+    return answered(folder, "pairs", make, wait=wait)
 
 
 def _fine_tune(config: RaivStudy, setting: Setting, seed: int, folder: Path, *, wait: bool) -> Path:
-    """Fine-tune a classifier; return the folder of the model. Raises Timeout, see `_once`."""
+    """Fine-tune a classifier; return the folder of the model. Raises Timeout, see `once`."""
     data: Pairs
     if setting.dataset == "edits":
         data = WorldEdits(format="world-edits", count=config.edits)
@@ -263,12 +211,12 @@ def _written(config: RaivStudy, kind: Kind) -> Path:
 
 
 def _start(config: RaivStudy, start: Start, fusion: Fusion, *, wait: bool) -> Path | None:
-    """Return the model that a classifier starts from; train it if it is not there. See `_once`."""
+    """Return the model that a classifier starts from; train it if it is not there. See `once`."""
     if start == "none":
         return None
     pretrained = config.output / "pretrain"
     if start == "pretrain":
-        return _once(pretrained, lambda: _train(config, "pretrain", pretrained, "late", pretrain=config.pretrain), wait=wait)
+        return once(pretrained, lambda: _train(config, "pretrain", pretrained, "late", pretrain=config.pretrain), wait=wait)
     tsp = config.tsp.model_copy(
         update={
             "start": _start(config, "pretrain", "late", wait=wait),
@@ -277,26 +225,12 @@ def _start(config: RaivStudy, start: Start, fusion: Fusion, *, wait: bool) -> Pa
         }
     )
     folder = config.output / (start if fusion == "late" else f"{start}-{fusion}")
-    return _once(folder, lambda: _train(config, "tsp", folder, fusion, tsp=tsp), wait=wait)
-
-
-def _once(folder: Path, make: Callable[[], Path], *, wait: bool) -> Path:
-    """Return the model of a folder; make it if it is not there.
-
-    Raises:
-        Timeout: another process makes it, and this one is not to wait.
-    """
-    with FileLock(folder.with_name(f"{folder.name}.lock"), blocking=wait):
-        done = next(folder.glob("*/lineage.json"), None)
-        return done.parent if done else make()
+    return once(folder, lambda: _train(config, "tsp", folder, fusion, tsp=tsp), wait=wait)
 
 
 def _train(config: RaivStudy, stage: Stage, folder: Path, fusion: Fusion, **changes: Any) -> Path:
     """Train a stage with the study's settings into a folder; return the folder of the model."""
-    shared: dict[str, Any] = {name: getattr(config, name) for name in FusionTraining.model_fields if name not in STAGES}
-    shared |= {"output": folder, "architecture": config.architecture.model_copy(update={"fusion": fusion})}
-    train(FusionTraining(**shared | changes), stage)
-    return folder / stage
+    return train_stage(config, stage, folder, architecture=config.architecture.model_copy(update={"fusion": fusion}), **changes)
 
 
 def _answer(folder: Path, config: RaivStudy, setting: Setting) -> list[bool]:
@@ -372,26 +306,4 @@ def _pipelines(config: RaivStudy) -> Iterator[StudyRow]:
 
 def _estimate(pairs: Sequence[RaivPair], values: np.ndarray, *, difference: bool = False) -> Estimate:
     files_of = [{visual.path for visual in pair.visuals} for pair in pairs]
-    mean, low, high = seeded_interval(
-        values, [pair.statement for pair in pairs], files_of, within=(-1.0, 1.0) if difference else (0.0, 1.0)
-    )
-    return Estimate(mean=mean, low=low, high=high, n=len(pairs))
-
-
-def markdown(rows: Sequence[StudyRow]) -> str:
-    """Return the tables in Markdown, in percent."""
-    lines = list[str]()
-    for table in dict.fromkeys(row.table for row in rows):
-        here = [row for row in rows if row.table == table]
-        columns = {column: cell.n for row in here for column, cell in row.cells.items()}
-        heads = ["", *(f"{column} (n = {n})" for column, n in columns.items())]
-        body = [[row.name, *(_cell(row.cells.get(column), row) for column in columns)] for row in here]
-        lines += [f"**{table}**", "", *(f"| {' | '.join(line)} |" for line in (heads, ["---"] * len(heads), *body)), ""]
-    return "\n".join(lines)
-
-
-def _cell(cell: Estimate | None, row: StudyRow) -> str:
-    if cell is None:
-        return ""
-    sign = "+" if " minus " in row.name else ""
-    return f"{100 * cell.mean:{sign}.1f} ({100 * cell.low:{sign}.1f} to {100 * cell.high:{sign}.1f})"
+    return estimate(values, [pair.statement for pair in pairs], files_of, difference=difference)

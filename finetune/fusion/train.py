@@ -24,16 +24,17 @@ from espresso.profiles.weights import PROVENANCE_FILE, weights_digest
 from espresso.schema import Record
 from finetune.checkpoints import CompleteCheckpoints, claim_checkpoints, latest_checkpoint, writing
 from finetune.fusion import data
-from finetune.fusion.build import build_classifier, build_pretraining, build_processor
-from finetune.fusion.config import FusionTraining, StageConfig
+from finetune.fusion.build import build_classifier, build_pretraining, build_processor, build_puzzles
+from finetune.fusion.config import FusionTraining, PuzzlesConfig, StageConfig
 from finetune.fusion.frames import frame_reader
 from finetune.fusion.pretraining import CaptionBatches, FusionForPretraining
+from finetune.fusion.puzzles import Features, PuzzleCollator, answers, features_of, load_rows
 from finetune.fusion.rows import MinedBatches, RowCollator, hidden_sides, reasons, statements
 from finetune.install import check_output
 from finetune.provenance import package_versions
 
-Stage = Literal["pretrain", "tsp", "pairs"]
-STAGES: tuple[Stage, ...] = ("pretrain", "tsp", "pairs")
+Stage = Literal["pretrain", "tsp", "pairs", "puzzles"]
+STAGES: tuple[Stage, ...] = ("pretrain", "tsp", "pairs", "puzzles")
 
 
 class TrainingModel(torch.nn.Module):
@@ -76,7 +77,7 @@ class Lineage(Record):
     """Digest of the weights that it started from; None for new ones."""
 
     rows: int
-    """Images, captioned visuals or rows of pairs that it was trained on."""
+    """Images, captioned visuals, rows of pairs or puzzles that it was trained on."""
 
     steps: int
     """Optimizer steps."""
@@ -95,7 +96,7 @@ def train(config: FusionTraining, stage: Stage, *, steps: int | None = None) -> 
 
     Args:
         config: the configuration.
-        stage: "pretrain", "tsp" or "pairs". A stage starts from its `start`, from the result of the
+        stage: one of `STAGES`. A stage starts from its `start`, from the result of the
             nearest earlier one that the configuration has, or from new weights.
         steps: number of optimizer steps, instead of the stage's epochs.
 
@@ -194,6 +195,9 @@ def _prepare(
             images, steps * processes, pretrain.batch // processes, pretrain.masked, config.seed, processor, reader
         )
         return _Training(build_pretraining(config, processor), batches, _only_item, 1, steps, len(images))
+    if stage == "puzzles":
+        assert config.puzzles is not None
+        return _prepare_puzzles(config, config.puzzles, start, processor, processes, steps)
     model = build_classifier(config, processor, start)
     collate = RowCollator(processor, reader, hidden_sides(config.pairs.hidden) if stage == "pairs" and config.pairs else ())
     if stage == "tsp":
@@ -208,6 +212,29 @@ def _prepare(
     rows = (reasons if config.pairs.reasons else statements)(pairs[: 2 * math.ceil(config.pairs.share * len(pairs) / 2)])
     steps = steps or math.ceil(config.pairs.epochs * len(rows) / config.pairs.batch)
     return _Training(model, cast(Dataset[Any], rows), collate, config.pairs.batch // processes, steps, len(rows))
+
+
+def _prepare_puzzles(
+    config: FusionTraining,
+    puzzles: PuzzlesConfig,
+    start: Path | None,
+    processor: FusionProcessor,
+    processes: int,
+    steps: int | None,
+) -> _Training:
+    """Load the classifier of puzzles and its rows; frozen towers encode them now."""
+    reader = frame_reader(config.architecture.frames, config.frame_size)
+    rows = load_rows(puzzles.split, "train", puzzles.rows, puzzles.data)
+    model = build_puzzles(config, puzzles, processor, start, answers(rows))
+    features = None
+    if puzzles.freeze:
+        features = features_of(start, weights_digest(start), reader) if start else Features(model.fusion, processor, reader)
+        for tower in (model.fusion.vision, model.fusion.text, model.fusion.vision_projection, model.fusion.text_projection):
+            tower.requires_grad_(False)
+    collate = PuzzleCollator(model.config, processor, reader, puzzles.hidden, features)
+    collate.encode(rows)
+    steps = steps or math.ceil(puzzles.epochs * len(rows) / puzzles.batch)
+    return _Training(model, cast(Dataset[Any], rows), collate, puzzles.batch // processes, steps, len(rows))
 
 
 def _only_item(items: list[Any]) -> Any:

@@ -64,8 +64,7 @@ class StatementBatches(Dataset[Batch]):
 @cache
 def rows() -> list[tuple[tuple[Message, ...], Message]]:
     """Return all rows: prompt and reply."""
-    stories = {"train": world.stories_for(PAIRS)["train"]}
-    situations = world.read(("image", "video"), stories, first=FIRST_STORY).situations
+    situations = world.read(("image", "video"), {"train": world.stories_for(PAIRS)["train"]}, first=FIRST_STORY).situations
     known = {each.visual: each for each in situations}
     found = list[tuple[tuple[Message, ...], Message]]()
     for kind in KINDS:

@@ -131,6 +131,10 @@ def test_one_training_has_the_interval_of_its_questions():
     assert seeded_interval(values, range(6), within=(0, 1)) == (mean, low, 1)
 
 
+def test_a_single_cluster_says_nothing_about_others():
+    assert seeded_interval(np.array([[1.0, 0, 1, 1]]), [7] * 4, within=(-1, 1)) == (0.75, -1, 1)
+
+
 def test_alpha_is_that_of_krippendorffs_example():
     assert krippendorff_alpha([[1, 1], [5, 5], [9, 9]]) == 1
     # Krippendorff, "Computing Krippendorff's Alpha-Reliability", 2011, section C: alpha is .849.

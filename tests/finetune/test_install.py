@@ -11,7 +11,7 @@ from espresso import profiles
 from espresso.cli import app
 from espresso.errors import DataError
 from finetune.config import read_config
-from finetune.fusion.config import FusionTraining, RaivStudy
+from finetune.fusion.config import FusionTraining, RaivStudy, Smart101Study
 from finetune.install import SHIPPED, install
 from finetune.lora.config import FinetuneConfig
 from finetune.lora.stages import train_stage
@@ -120,7 +120,10 @@ def test_an_adapter_is_not_trained_over_a_shipped_one(make_config):
 
 @pytest.mark.parametrize("path", sorted(CONFIGS.glob("*.yaml")), ids=lambda path: path.stem)
 def test_every_shipped_config_trains_into_checkpoints(path):
-    kinds = {"tiny-": TinyConfig, "fusion": FusionTraining, "raiv": RaivStudy, "selector": SelectorConfig}
+    kinds = {
+        "tiny-": TinyConfig, "fusion": FusionTraining, "raiv": RaivStudy, "selector": SelectorConfig,
+        "smart101-paper": FusionTraining, "smart101": Smart101Study,
+    }  # fmt: skip
     kind = next((kind for name, kind in kinds.items() if path.stem.startswith(name)), FinetuneConfig)
     config = read_config(path, kind)
     assert config.output.parts[0] == "checkpoints"

@@ -1,4 +1,6 @@
-"""The classify node: a small classifier with random weights answers about two clips of the world."""
+"""The classify node: small classifiers with random weights, of two clips of the world and of puzzles."""
+
+import shutil
 
 import pytest
 import torch
@@ -8,11 +10,12 @@ from agents.session import Session
 from espresso import profiles, world
 from espresso.datasets.raiv.questions import DATASET
 from espresso.datasets.raiv.reasons import DATASET as REASONS
+from espresso.datasets.smart101.puzzles import instance, rendered
 from espresso.errors import ModelError, ProfileError, QuestionError
-from espresso.fusion.config import FusionConfig
+from espresso.fusion.config import FusionConfig, PuzzleConfig
 from espresso.profiles import FusionRole
-from finetune.fusion.build import build_classifier, build_processor
-from finetune.fusion.config import FusionTraining
+from finetune.fusion.build import build_classifier, build_processor, build_puzzles
+from finetune.fusion.config import FusionTraining, PuzzlesConfig
 
 STATEMENT = "Both videos show a red star."
 OPTIONS = ["True", "False"]
@@ -107,3 +110,54 @@ def test_the_shipped_classifier_judges_statements_and_chooses_reasons():
         ]
     assert sum(right[:60]) > 0.6 * 60
     assert sum(right[60:]) > 0.5 * 30
+
+
+@pytest.fixture(scope="module")
+def puzzles(tmp_path_factory):
+    """A session whose classifier solves puzzles."""
+    path = tmp_path_factory.mktemp("puzzles")
+    config = FusionTraining(
+        encoders={"image_size": 32, "vision_layers": 1, "text_layers": 1, "words": "smart101"},
+        architecture={"hidden": 16, "heads": 2, "feed_forward": 16, "layers": 1, "frames": 1},
+        output=path,
+    )
+    processor = build_processor(config.encoders)
+    torch.manual_seed(0)
+    head = PuzzlesConfig(epochs=1, batch=1, learning_rate=1e-3)
+    build_puzzles(config, head, processor, None, {}).save_pretrained(path)
+    processor.save_pretrained(path)
+    changes = {"classifier": FusionRole(model=str(path)), "strategy": "classifier", "world_only": False}
+    with Session(profiles.load("tiny").model_copy(update=changes), cache=False) as opened:
+        yield opened
+
+
+def test_a_puzzle_is_solved_from_its_picture(puzzles, tmp_path):
+    one, picture = instance(2, 0), str(make_picture(tmp_path))
+    answer = espresso.ask(picture, one.question, options=one.options, session=puzzles)
+    assert [step.node for step in answer.trace] == ["sample", "classify"]
+    assert len(answer.options_probability) == 5
+    assert answer.text == one.options["ABCDE".index(answer.choice)]
+    assert answer.confidence == max(answer.options_probability.values())
+    two = espresso.ask(picture, one.question, options=one.options[::-1], session=puzzles)
+    assert two.text == answer.text, "the order of the options does not count"
+
+
+@pytest.mark.parametrize(("count", "options"), [(2, OPTIONS), (1, None)])
+def test_what_is_no_puzzle_is_refused_in_one_sentence(puzzles, clips, count, options):
+    with pytest.raises(QuestionError, match="answers a question about one image by choosing an option"):
+        espresso.ask([clips[0]] * count, STATEMENT, options=options, session=puzzles)
+
+
+def test_a_head_per_puzzle_cannot_answer_questions(puzzles, tmp_path):
+    folder = shutil.copytree(puzzles.profile.classifier.model, tmp_path / "model")
+    config = PuzzleConfig.from_pretrained(folder)
+    config.head, config.answers = "per-puzzle", {"2": [[1, 2]]}
+    config.save_pretrained(folder)
+    profile = puzzles.profile.model_copy(update={"classifier": FusionRole(model=str(folder))})
+    with Session(profile, cache=False) as opened, pytest.raises(ModelError, match="its head is 'per-puzzle'"):
+        espresso.ask(str(make_picture(tmp_path)), "How many?", options=list("12"), session=opened)
+
+
+def make_picture(folder):
+    rendered(instance(2, 0).picture).save(folder / "puzzle.png")
+    return folder / "puzzle.png"

@@ -8,7 +8,8 @@ import pytest
 from espresso.errors import DataError
 from finetune.fusion import study
 from finetune.fusion.config import RaivStudy
-from finetune.fusion.study import Setting, cells_of, markdown, run_study
+from finetune.fusion.studies import markdown
+from finetune.fusion.study import Setting, cells_of, run_study
 from tests.finetune.fusion.test_train import SMALL
 
 CELLS = [

@@ -12,6 +12,7 @@ import yaml
 
 from espresso.errors import DataError
 from espresso.fusion.model import FusionForPairs, FusionModel
+from espresso.fusion.puzzles import PuzzleClassifier
 from finetune.config import read_config
 from finetune.fusion.config import FusionTraining
 from finetune.fusion.train import train
@@ -72,6 +73,31 @@ def test_without_earlier_stages_the_training_starts_from_new_weights(tmp_path):
 def test_reasons_give_three_rows_per_false_statement(tmp_path):
     config = settings(tmp_path, pretrain=None, tsp=None, pairs={**SMALL["pairs"], "reasons": True})
     assert train(config, "pairs", steps=1).rows % 3 == 0
+
+
+def test_the_classifier_of_puzzles_keeps_frozen_towers_and_trains_the_rest(tmp_path):
+    puzzles = {"epochs": 1, "batch": 8, "learning_rate": 1e-3, "rows": 1, "align": "both"}
+    changes = {"encoders": {**SMALL["encoders"], "words": "smart101"}, "tsp": None, "pairs": None}
+    pretrain = {**SMALL["pretrain"], "data": [{"format": "smart101", "rows": 1}]}
+    config = settings(tmp_path, **changes, pretrain=pretrain, puzzles=puzzles)
+    assert train(config, "pretrain", steps=2).rows == 31
+    lineage = train(config, "puzzles", steps=2)
+    assert (lineage.rows, lineage.steps) == (31, 2)
+    before = FusionModel.from_pretrained(config.output / "pretrain").state_dict()
+    after = PuzzleClassifier.from_pretrained(config.output / "puzzles").fusion.state_dict()
+    changed = {name.split(".")[0] for name, weight in after.items() if not torch.equal(weight, before[name])}
+    assert changed == {"text_layers", "visual_layers", "text_norm", "visual_norm"}
+
+
+def test_towers_that_are_not_frozen_are_trained_too(tmp_path):
+    puzzles = {"epochs": 1, "batch": 8, "learning_rate": 1e-3, "rows": 1, "freeze": False, "head": "per-puzzle"}
+    encoders = {**SMALL["encoders"], "words": "smart101"}
+    config = settings(tmp_path, encoders=encoders, pretrain=None, tsp=None, pairs=None, puzzles=puzzles)
+    for steps, name in ((1, "one"), (2, "two")):
+        train(config.model_copy(update={"output": tmp_path / name}), "puzzles", steps=steps)
+    one, two = (PuzzleClassifier.from_pretrained(tmp_path / name / "puzzles").state_dict() for name in ("one", "two"))
+    name = "fusion.vision_projection.weight"
+    assert not torch.equal(one[name], two[name])
 
 
 def test_a_killed_training_resumes_and_ends_with_the_same_weights(tmp_path):
