@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any, Unpack
 
 from espresso.errors import ModelError
 from espresso.forks import Lock, renew_in_child
-from espresso.models.chat import Completion, Conversation, GenerateConfig, GenerateOptions, TokenCount
+from espresso.models.chat import Completion, Conversation, GenerateConfig, GenerateOptions, OnReply, TokenCount
 from espresso.models.hub import LOADING, fetch
 from espresso.profiles.weights import check_base, identity
 
@@ -110,7 +110,9 @@ class TransformersModel:
         (completion,) = await self.chat_many([messages], **options)
         return completion
 
-    async def chat_many(self, conversations: Sequence[Conversation], **options: Unpack[GenerateOptions]) -> list[Completion]:
+    async def chat_many(
+        self, conversations: Sequence[Conversation], *, on_reply: OnReply | None = None, **options: Unpack[GenerateOptions]
+    ) -> list[Completion]:
         """Reply to many conversations in batches of similar length; see `ChatModel.chat_many`."""
         config = GenerateConfig(**options)
         requests = [_Request(messages) for messages in conversations]
@@ -118,7 +120,14 @@ class TransformersModel:
             self._check_open()
             self._waiting[config].extend(requests)
             self._worker.submit(self._serve, config)
-        return await asyncio.gather(*(asyncio.wrap_future(request.reply) for request in requests))
+
+        async def reply(position: int, request: _Request) -> Completion:
+            completion = await asyncio.wrap_future(request.reply)
+            if on_reply:
+                on_reply(position, completion)
+            return completion
+
+        return await asyncio.gather(*(reply(*each) for each in enumerate(requests)))
 
     def preload(self) -> None:
         """Start to load in the background; an error is raised at the first use."""

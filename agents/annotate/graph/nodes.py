@@ -32,6 +32,7 @@ from agents.annotate.graph.writer import ask_writer
 from agents.answer.caption import caption_frames
 from agents.answer.domain import check_domain
 from agents.answer.sample import sample_visual
+from agents.grounding import labels_by_text
 from agents.trace import make_step
 from espresso import media
 from espresso.schema import Frame
@@ -194,10 +195,8 @@ def correct_times(evidence: str, matched: Sequence[CitedScene]) -> str:
 
 def _groundings(pair: str, found: CitedEvidence) -> list[GroundTask]:
     """Look for a key item in the frames whose captions name it, or in all if none does."""
-    named = {label: [each for each in found.scenes if label.lower() in each.scene.text.lower()] for label in found.labels}
     tasks = []
-    for each in found.scenes:
-        labels = tuple(label for label, scenes in named.items() if each in (scenes or found.scenes))
+    for each, labels in zip(found.scenes, labels_by_text(found.labels, [each.scene.text for each in found.scenes]), strict=True):
         others = tuple(label for label in found.labels if label not in labels)
         if labels:
             tasks.append(GroundTask(pair=pair, frame=each.scene.core, labels=labels, others=others))

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from agents.annotate.graph.ground import crop, read_boxes, write_boxes
+from agents.grounding import crop, read_boxes, write_boxes
 
 MARKED = "<obj_start>{}<obj_end><box_start>[{}]<box_end>"
 
