@@ -15,6 +15,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Unpack
 
@@ -120,14 +121,11 @@ class TransformersModel:
             self._check_open()
             self._waiting[config].extend(requests)
             self._worker.submit(self._serve, config)
-
-        async def reply(position: int, request: _Request) -> Completion:
-            completion = await asyncio.wrap_future(request.reply)
-            if on_reply:
-                on_reply(position, completion)
-            return completion
-
-        return await asyncio.gather(*(reply(*each) for each in enumerate(requests)))
+        replies = [asyncio.wrap_future(request.reply) for request in requests]
+        if on_reply:
+            for position, reply in enumerate(replies):
+                reply.add_done_callback(partial(_report, on_reply, position))
+        return await asyncio.gather(*replies)
 
     def preload(self) -> None:
         """Start to load in the background; an error is raised at the first use."""
@@ -271,6 +269,12 @@ class TransformersModel:
                 ) from error
         log.info("loaded %s (adapters: %s) in %.1f s", self.name, ", ".join(adapters) or "none", time.perf_counter() - start)
         return engine
+
+
+def _report(on_reply: OnReply, position: int, reply: asyncio.Future[Completion]) -> None:
+    """Report a reply, unless it failed."""
+    if not reply.cancelled() and not reply.exception():
+        on_reply(position, reply.result())
 
 
 @contextmanager
