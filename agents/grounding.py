@@ -7,6 +7,7 @@ VideoEspresso's files, in thousandths of the frame.
 
 from __future__ import annotations
 
+import asyncio
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -118,9 +119,9 @@ async def _ask(
     model: ChatModel, pixels: np.ndarray, labels: Sequence[str], context: AnswerContext
 ) -> tuple[list[Detection], Completion, str]:
     """Ask a vision-language model for boxes. Raises ModelError."""
-    prompt = prompts.render(
-        "annotate/ground", style=context.session.profile.prompts, frame={"picture": Picture(pixels)}, labels=list(labels)
-    )
+    style = context.session.profile.prompts
+    frame = {"picture": Picture(pixels)}
+    prompt = await asyncio.to_thread(prompts.render, "annotate/ground", style=style, frame=frame, labels=list(labels))
     reply = await model.chat(prompt.messages, adapter=context.session.roles.adapters.get("ground"), max_tokens=GROUND_TOKENS)
     height, width = pixels.shape[:2]
     return read_boxes(reply.text, labels, width, height), reply, prompt.hash

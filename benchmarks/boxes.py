@@ -27,12 +27,14 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--questions", type=int, default=140, help="number of questions; the fourteen tasks take turns")
     parser.add_argument("--profile", default="tiny", help="profile name or TOML file, with a detector")
+    parser.add_argument("--folder", type=Path, help="where clips and captions are kept for the next time; default: nowhere")
     options = parser.parse_args()
     profile = profiles.load(options.profile)
-    with tempfile.TemporaryDirectory() as folder:
-        questions = world.make("val", options.questions, Path(folder, "world"), workers=1)
+    with tempfile.TemporaryDirectory() as temporary:
+        folder = options.folder or Path(temporary)
+        questions = world.make("val", options.questions, folder / "world", workers=1)
         for name, used in (("verified", profile), ("not verified", profile.model_copy(update={"verifier": None}))):
-            items, boxed = _located(questions, used, Path(folder, "cache"))
+            items, boxed = _located(questions, used, folder / "cache")
             scores = score_boxes(items)
             print(f"{name}: {len(questions)} questions, {boxed} of them with a box")
             for title, share in (

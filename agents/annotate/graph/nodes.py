@@ -54,7 +54,7 @@ async def sample(state: AnnotateState, context: AnnotateContext) -> tuple[Update
         QuestionError: the profile's models do not know such videos.
     """
     (opened,) = context.visuals
-    frames, note = await sample_visual(0, media.parse_plan(context.sampling), context)
+    frames, note = await sample_visual(0, media.parse_plan(context.sampling or context.session.profile.sampling), context)
     warning = await check_domain(frames, context, allow=context.allow_out_of_domain, what="annotation")
     notes = tuple(each for each in (note, warning) if each)
     update = {"visual": opened.visual, "frames": tuple(frames), "notes": notes, "trace": make_step("sample", frames=len(frames))}
