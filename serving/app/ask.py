@@ -69,14 +69,17 @@ async def follow(
 
         task = asyncio.create_task(work())
         task.add_done_callback(lambda _: changed.set())
-        while not view.answer:
+        while True:
             await changed.wait()
             changed.clear()
             if task.done():
                 await task
-            if view.state:
-                await visuals.decode(shown, view.state.frames)
-            yield view
+            now = view  # it can change while it is shown
+            if now.state:
+                await visuals.decode(shown, now.state.frames)
+            yield now
+            if now.answer:
+                break
     except EspressoError as error:
         yield replace(view, running=None, problem=str(error))
     except TimeoutError:

@@ -117,9 +117,7 @@ def _ask_tab(service: Service, visuals: Visuals, examples: Sequence[Question], f
             options = gr.Textbox(
                 label="Options (one per line; leave empty for a free answer)", elem_id="ask-options", lines=2, max_lines=8
             )
-            boxes = gr.Checkbox(
-                detects, label="Draw boxes around the things that the evidence names", visible=detects, elem_id="ask-boxes"
-            )
+            boxes = gr.Checkbox(detects, label="Draw boxes on the things in the evidence", visible=detects, elem_id="ask-boxes")
             go = gr.Button("Ask", variant="primary", elem_id="ask-go")
         with gr.Column(scale=6, min_width=300):
             result = _html(
