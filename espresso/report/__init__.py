@@ -39,6 +39,11 @@ class PlacedBox:
     width: float
     height: float
 
+    @property
+    def label_at(self) -> str:
+        """CSS classes that keep the label inside the picture: `end` of the box, or `below` it."""
+        return " ".join(name for name, needed in (("end", self.left > 50), ("below", self.top < 10)) if needed)
+
 
 def write(path: str | Path, answers: Sequence[Answer], clips: Sequence[Media]) -> None:
     """Write the report of answers to an HTML file, replacing an existing one.

@@ -79,7 +79,7 @@ def test_boxes_of_key_items_are_drawn_on_their_frame(answer, clip):
     items = (KeyItem(label="<ball>", frame=answer.frames[2], box=(16, 0, 48, 16)), KeyItem(label="dog", frame=answer.frames[2]))
     boxed = answer.model_copy(update={"evidence": answer.evidence.model_copy(update={"key_items": items})})
     html = report.page([boxed], [clip])
-    assert html.count('class="box"') == 1
+    assert html.count('<i class="box below"') == 1
     assert "left: 25.0%; top: 0.0%; width: 50.0%; height: 25.0%" in html
     assert "&lt;ball&gt;" in html
 
