@@ -15,6 +15,7 @@ from typing import Any, get_args
 import numpy as np
 from PIL.Image import Image
 
+from agents.answer.caption import FramesCaptioned
 from agents.answer.context import AnswerContext
 from agents.answer.graph import NodeStarted, graph
 from agents.answer.state import AnswerState
@@ -49,8 +50,10 @@ async def aask(
     reference: str | None = None,
     allow_urls: bool = False,
     allow_out_of_domain: bool = False,
+    boxes: bool = False,
     on_progress: Callable[[NodeStarted], None] | None = None,
     on_state: Callable[[AnswerState], None] | None = None,
+    on_captions: Callable[[tuple[Caption, ...]], None] | None = None,
 ) -> Answer:
     """Ask a question about one or more images and videos.
 
@@ -73,8 +76,11 @@ async def aask(
         allow_urls: whether visuals are fetched from http and https URLs.
         allow_out_of_domain: whether to answer about visuals that the profile's models do not know.
             The answer has a warning and no confidence then; otherwise it is a QuestionError.
+        boxes: whether to locate the things that the evidence names in the core frames, with the
+            profile's detector (`Evidence.key_items`).
         on_progress: called when a node of the graph starts.
         on_state: called with the state of the graph after each node.
+        on_captions: called with captions as they are made; those from the cache come at once.
 
     Raises:
         QuestionError: the question cannot be asked.
@@ -103,8 +109,10 @@ async def aask(
         reference=reference,
         visuals=opened,
         allow_out_of_domain=allow_out_of_domain,
+        boxes=boxes,
         on_progress=on_progress,
         on_state=on_state,
+        on_captions=on_captions,
     )
 
 
@@ -122,8 +130,10 @@ def ask(
     reference: str | None = None,
     allow_urls: bool = False,
     allow_out_of_domain: bool = False,
+    boxes: bool = False,
     on_progress: Callable[[NodeStarted], None] | None = None,
     on_state: Callable[[AnswerState], None] | None = None,
+    on_captions: Callable[[tuple[Caption, ...]], None] | None = None,
 ) -> Answer:
     """Ask a question and wait for the answer; see `aask` for the arguments."""
     session = session or shared_session(profile)
@@ -140,8 +150,10 @@ def ask(
             reference=reference,
             allow_urls=allow_urls,
             allow_out_of_domain=allow_out_of_domain,
+            boxes=boxes,
             on_progress=on_progress,
             on_state=on_state,
+            on_captions=on_captions,
         )
     )
 
@@ -160,8 +172,10 @@ async def answer(
     visuals: Sequence[Media] = (),
     allow_urls: bool = False,
     allow_out_of_domain: bool = False,
+    boxes: bool = False,
     on_progress: Callable[[NodeStarted], None] | None = None,
     on_state: Callable[[AnswerState], None] | None = None,
+    on_captions: Callable[[tuple[Caption, ...]], None] | None = None,
 ) -> Answer:
     """Answer one question with a session: the core of `ask`, of batches and of benchmark runs.
 
@@ -184,13 +198,17 @@ async def answer(
         allow_urls: whether visuals are fetched from http and https URLs.
         allow_out_of_domain: whether to answer about visuals that the profile's models do not know.
             The answer has a warning and no confidence then; otherwise it is a QuestionError.
+        boxes: whether to locate the things that the evidence names in the core frames, with the
+            profile's detector (`Evidence.key_items`).
         on_progress: called when a node of the graph starts.
         on_state: called with the state of the graph after each node.
+        on_captions: called with captions as they are made; those from the cache come at once.
 
     Raises:
         QuestionError: the question cannot be asked.
         MediaError: a visual cannot be opened or decoded.
-        ProfileError: a reference is given and the profile has no judge.
+        ProfileError: a reference is given and the profile has no judge, or boxes are wanted and it
+            has no detector.
         ModelError: a model cannot be loaded, or does not answer.
     """
     strategy = strategy or session.profile.strategy
@@ -202,6 +220,10 @@ async def answer(
     if reference is not None and session.roles.judge is None:
         raise ProfileError(
             f"profile {session.profile.name} has no judge. Leave the reference out, or add a [judge] to the profile."
+        )
+    if boxes and session.roles.detector is None:
+        raise ProfileError(
+            f"profile {session.profile.name} has no detector. Ask without boxes, or add a [detector] to the profile."
         )
     if strategy != "classifier":
         session.roles.preload(selects=strategy == "selector" and session.profile.select_by != "embedding")
@@ -217,6 +239,7 @@ async def answer(
         evidence=evidence.strip(),
         written=written,
         allow_out_of_domain=allow_out_of_domain,
+        boxes=boxes,
     )
     final: dict[str, Any] = {}
     events: AsyncIterator[Any] = graph.astream(state, context=context, stream_mode=["custom", "values"])
@@ -225,6 +248,9 @@ async def answer(
             final = event
             if on_state:
                 on_state(AnswerState(**event))
+        elif isinstance(event, FramesCaptioned):
+            if on_captions:
+                on_captions(event.captions)
         elif on_progress:
             on_progress(event)
     return _answer(AnswerState(**final), session.profile)
@@ -239,7 +265,7 @@ def _answer(state: AnswerState, profile: Profile) -> Answer:
         confidence=state.confidence,
         warning=state.warning,
         options_probability=state.options_probability,
-        evidence=Evidence(text=state.evidence, core_frames=state.core_frames),
+        evidence=Evidence(text=state.evidence, core_frames=state.core_frames, key_items=state.key_items),
         visuals=state.visuals,
         frames=state.frames,
         captions=state.captions,

@@ -11,7 +11,7 @@ from typing import Unpack
 from agents.session import Session
 from espresso.errors import EspressoError, ProfileError
 from espresso.models import ChatModel, Completion, Conversation, Roles, TokenCount
-from espresso.models.chat import GenerateConfig, GenerateOptions
+from espresso.models.chat import GenerateConfig, GenerateOptions, OnReply, chat_at
 from espresso.profiles import Profile, ServerRole
 
 
@@ -142,9 +142,12 @@ class MeteredModel:
             reservation.spent = self._prices.dollars(TokenUsage(reply.tokens_in, reply.tokens_out))
         return reply
 
-    async def chat_many(self, conversations: Sequence[Conversation], **options: Unpack[GenerateOptions]) -> list[Completion]:
+    async def chat_many(
+        self, conversations: Sequence[Conversation], *, on_reply: OnReply | None = None, **options: Unpack[GenerateOptions]
+    ) -> list[Completion]:
         """Reply to many conversations concurrently; see `ChatModel.chat_many` and `chat`."""
-        return list(await asyncio.gather(*(self.chat(messages, **options) for messages in conversations)))
+        replies = (chat_at(at, self, messages, on_reply, **options) for at, messages in enumerate(conversations))
+        return list(await asyncio.gather(*replies))
 
     def count_tokens(self, messages: Conversation) -> TokenCount:
         """See `ChatModel.count_tokens`."""

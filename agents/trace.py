@@ -11,6 +11,7 @@ from espresso.cache import CachedCaption
 from espresso.fusion.classifier import FusionClassifier
 from espresso.models import ChatModel, Completion, fit_frames
 from espresso.models.embedder import Embedder
+from espresso.models.zero_shot import ObjectDetector
 from espresso.schema import Step
 from prompts import Prompt
 
@@ -52,7 +53,7 @@ def make_step(
     node: str,
     replies: Sequence[Completion] = (),
     *,
-    model: ChatModel | Embedder | FusionClassifier | None = None,
+    model: ChatModel | Embedder | FusionClassifier | ObjectDetector | None = None,
     prompt: str | None = None,
     frames: int = 0,
     saved: Sequence[Completion | CachedCaption] = (),

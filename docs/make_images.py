@@ -37,6 +37,8 @@ WINDOW = (1160, 1500)
 """Pixels of the browser window; its height is the least that the pages need."""
 APP_HEIGHT = 1290
 """Pixels of the image of the app: the answer, and the start of its timeline."""
+EXAMPLE = 2
+"""Position of the app's example whose things have boxes in both core frames."""
 WAIT_S = 120
 """Seconds to wait for the app and for its answer."""
 WIDTH = 920
@@ -105,14 +107,15 @@ def running_app(folder: Path) -> Iterator[str]:
 
 
 def ask_in_app(browser: webdriver.Chrome, address: str) -> None:
-    """Ask the first example and seek to its last core frame."""
+    """Ask an example and seek to its last core frame."""
 
     def wait(css: str) -> WebElement:
         return WebDriverWait(browser, WAIT_S).until(lambda _: browser.find_elements(By.CSS_SELECTOR, css))[0]
 
     browser.set_window_size(*WINDOW)
     browser.get(address)
-    wait("#ask-examples .gallery button").click()
+    wait("#ask-examples .gallery button")
+    browser.find_elements(By.CSS_SELECTOR, "#ask-examples .gallery button")[EXAMPLE].click()
     wait("#ask-stage video")
     time.sleep(1)  # until the page has its final layout
     wait("#ask-go").click()

@@ -79,6 +79,43 @@ class AnnotationScores(Record):
     """Node -> share of the pairs that it rejected although their answer is true."""
 
 
+RIGHT_IOU = 0.5
+"""Overlap with the true box from which a box is right."""
+
+
+class BoxScores(Record):
+    """How the boxes of key items compare with the clips' record."""
+
+    kept: Share | None
+    """Key items that have a box; None without key items."""
+
+    iou: Share | None
+    """Overlap of the boxes with the true ones; a box of a thing that is not there counts as 0. None
+    without boxes."""
+
+    right: Share | None
+    """Boxes that overlap with the true one by `RIGHT_IOU` or more."""
+
+    found: Share | None
+    """Key items that their frame shows and that have a right box."""
+
+
+def score_boxes(items: Sequence[tuple[KeyItem, str]]) -> BoxScores:
+    """Score key items, each with the path of its clip.
+
+    Raises:
+        DataError: a clip has no record.
+    """
+    overlaps = [(_overlap(item, clip), clip) for item, clip in items if item.box]
+    shown = [(_overlap(item, clip) >= RIGHT_IOU, clip) for item, clip in items if _true_box(item, clip)]
+    return BoxScores(
+        kept=_shares([(item.box is not None, clip) for item, clip in items]),
+        iou=_mean(overlaps),
+        right=_shares([(overlap >= RIGHT_IOU, clip) for overlap, clip in overlaps]),
+        found=_shares(shown),
+    )
+
+
 def score_annotations(data: Path) -> AnnotationScores:
     """Score a file of constructed questions about clips of the world.
 
@@ -97,7 +134,7 @@ def score_annotations(data: Path) -> AnnotationScores:
             hits += [(hit, question.visuals[0]) for hit in _in_needed(question, conclusion)]
             covered += [(hit, question.visuals[0]) for hit in _covered(question, conclusion)]
     items = [(item, question.visuals[0]) for question in questions if question.truth for item in question.truth.key_items]
-    overlaps = [(_overlap(item, clip), clip) for item, clip in items if item.box]
+    boxes = score_boxes(items)
     return AnnotationScores(
         questions=len(questions),
         clips=len(set(clips)),
@@ -108,8 +145,8 @@ def score_annotations(data: Path) -> AnnotationScores:
         core_recall=_shares(covered),
         time_error=round(median(errors), 3) if errors else None,
         time_n=len(errors),
-        box_iou=_mean(overlaps),
-        boxes_kept=_shares([(item.box is not None, clip) for item, clip in items]),
+        box_iou=boxes.iou,
+        boxes_kept=boxes.kept,
         rejected=_score_rejected(data),
     )
 
@@ -211,11 +248,16 @@ def _time_errors(question: Question) -> list[float]:
 
 
 def _overlap(item: KeyItem, clip: str) -> float:
-    """Return the intersection over union of a box with that of the thing in the nearest record."""
-    frames = _record(clip)["frames"]
-    nearest = min(frames, key=lambda frame: abs(frame["time"] - item.frame.time))
+    """Return the intersection over union of a box with the true one."""
+    true = _true_box(item, clip)
+    return iou(item.box, true) if item.box and true else 0.0
+
+
+def _true_box(item: KeyItem, clip: str) -> Box | None:
+    """Return the box of a thing in the nearest record; None if the frame does not show it."""
+    nearest = min(_record(clip)["frames"], key=lambda frame: abs(frame["time"] - item.frame.time))
     true = nearest["boxes"].get(item.label)
-    return iou(item.box, tuple(true)) if item.box and true else 0.0
+    return tuple(true) if true else None
 
 
 def iou(one: Box, other: Box) -> float:

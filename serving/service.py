@@ -19,7 +19,7 @@ from espresso import media
 from espresso.errors import ProfileError, QuestionError
 from espresso.media import Media
 from espresso.options import JUDGE_SAMPLES, Strategy
-from espresso.schema import Answer, Record
+from espresso.schema import Answer, Caption, Record
 from serving.admission import Places
 from serving.errors import UnknownModelError
 from serving.metrics import Metrics
@@ -63,6 +63,9 @@ class AskRequest(Record):
 
     allow_out_of_domain: bool = False
     """Whether to answer, with a warning, about visuals that the profile's models do not know."""
+
+    boxes: bool = False
+    """Whether to locate the things that the evidence names; the profile needs a detector."""
 
 
 class JudgeRequest(Record):
@@ -174,6 +177,7 @@ class Service:
         request: AskRequest,
         on_progress: Callable[[NodeStarted], None] | None = None,
         on_state: Callable[[AnswerState], None] | None = None,
+        on_captions: Callable[[tuple[Caption, ...]], None] | None = None,
     ) -> Answer:
         """Answer a question.
 
@@ -181,12 +185,14 @@ class Service:
             request: the question.
             on_progress: called when a node of the answer graph starts.
             on_state: called with the state of the graph after each node.
+            on_captions: called with captions as they are made.
 
         Raises:
             EspressoError: as `agents.ask.aask`, and UnknownModelError.
         """
         session, strategy = self.find(request.model)
-        return await self.answer(request, session, strategy, await self.open(request.visuals), on_progress, on_state)
+        visuals = await self.open(request.visuals)
+        return await self.answer(request, session, strategy, visuals, on_progress, on_state, on_captions)
 
     async def answer(
         self,
@@ -196,6 +202,7 @@ class Service:
         visuals: Sequence[Media],
         on_progress: Callable[[NodeStarted], None] | None = None,
         on_state: Callable[[AnswerState], None] | None = None,
+        on_captions: Callable[[tuple[Caption, ...]], None] | None = None,
     ) -> Answer:
         """Answer a question whose visuals are open, see `ask`."""
         digests = await media.in_background(lambda: tuple(visual.digest for visual in visuals))
@@ -217,8 +224,10 @@ class Service:
                 evidence=request.evidence,
                 reference=request.reference,
                 allow_out_of_domain=request.allow_out_of_domain,
+                boxes=request.boxes,
                 on_progress=report,
                 on_state=on_state,
+                on_captions=on_captions,
             )
         self.metrics.count(request.model, answer)
         return answer

@@ -87,8 +87,8 @@ class Work:
         BudgetExceededError.
         """
         context = AnnotateContext(
-            self.session,
-            video,
+            session=self.session,
+            video=video,
             sampling=self.config.sampling,
             questions=self.config.questions,
             distractors=self.config.distractors,

@@ -9,8 +9,10 @@ from __future__ import annotations
 import asyncio
 import json
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+
+from langgraph.config import get_stream_writer
 
 import prompts
 from agents.answer.context import AnswerContext
@@ -26,6 +28,13 @@ from espresso.schema import Caption, Frame
 MAX_TOKENS = 128
 
 
+@dataclass(frozen=True)
+class FramesCaptioned:
+    """Progress: some frames have captions now, from the cache or from the captioner."""
+
+    captions: tuple[Caption, ...]
+
+
 async def caption(state: AnswerState, context: AnswerContext) -> AnswerUpdate:
     """Fill `captions`, one for each of `frames` that could be captioned, in their order.
 
@@ -35,7 +44,8 @@ async def caption(state: AnswerState, context: AnswerContext) -> AnswerUpdate:
         ModelError: the captioner fails, or none of the frames could be captioned.
     """
     captioner, cache = context.session.roles.captioner, context.session.cache
-    captioned = await caption_frames(state.frames, context)
+    write = get_stream_writer()
+    captioned = await caption_frames(state.frames, context, lambda captions: write(FramesCaptioned(captions)))
     note = _faults(captioned.replies, len(state.frames), captioner)
     ranker = context.session.roles.ranker if context.session.profile.select_by != "llm" else None
     if ranker and cache:
@@ -72,10 +82,21 @@ class CaptionedFrames:
     """Hash of the prompt template."""
 
 
-async def caption_frames(frames: Sequence[Frame], context: AnswerContext) -> CaptionedFrames:
+async def caption_frames(
+    frames: Sequence[Frame],
+    context: AnswerContext,
+    on_captions: Callable[[tuple[Caption, ...]], None] = lambda captions: None,
+) -> CaptionedFrames:
     """Caption frames one by one, as far as their captions are not cached.
 
-    Raises MediaError, or ModelError if the captioner fails.
+    Args:
+        frames: the frames.
+        context: the opened context.
+        on_captions: called with the cached captions, then with each new one when it is made.
+
+    Raises:
+        MediaError: a frame cannot be decoded.
+        ModelError: the captioner fails.
     """
     session = context.session
     captioner, style, cache = session.roles.captioner, session.profile.prompts, session.cache
@@ -88,10 +109,17 @@ async def caption_frames(frames: Sequence[Frame], context: AnswerContext) -> Cap
         for frame in frames
     }
     cached = await asyncio.to_thread(cache.captions, list(keys.values())) if cache else {}
+    if known := _captions(frames, keys, cached):
+        on_captions(known)
     missing = [frame for frame in frames if keys[frame] not in cached]
+
+    def on_reply(position: int, reply: Completion) -> None:
+        if not reply.fault:
+            on_captions((Caption(frame=missing[position], text=reply.text.strip()),))
+
     shown = await context.show(missing)
     conversations = [prompts.render("caption", style=style, frame=frame).messages for frame in shown]
-    replies = await captioner.chat_many(conversations, max_tokens=MAX_TOKENS) if conversations else []
+    replies = await captioner.chat_many(conversations, on_reply=on_reply, max_tokens=MAX_TOKENS) if conversations else []
     new = {
         keys[frame]: CachedCaption(reply.text.strip(), reply.tokens_in, reply.tokens_out, reply.tokens_visual)
         for frame, reply in zip(missing, replies, strict=True)
@@ -99,13 +127,14 @@ async def caption_frames(frames: Sequence[Frame], context: AnswerContext) -> Cap
     }
     if cache and new:
         await asyncio.to_thread(cache.put_captions, new)
-    captions = cached | new
-    return CaptionedFrames(
-        tuple(Caption(frame=frame, text=captions[keys[frame]].text) for frame in frames if keys[frame] in captions),
-        tuple(replies),
-        tuple(cached.values()),
-        prompt,
-    )
+    return CaptionedFrames(_captions(frames, keys, cached | new), tuple(replies), tuple(cached.values()), prompt)
+
+
+def _captions(
+    frames: Sequence[Frame], keys: Mapping[Frame, CaptionKey], captions: Mapping[CaptionKey, CachedCaption]
+) -> tuple[Caption, ...]:
+    """Return the captions of the frames that have one."""
+    return tuple(Caption(frame=frame, text=captions[keys[frame]].text) for frame in frames if keys[frame] in captions)
 
 
 def _view(role: LocalRole | ServerRole) -> str:

@@ -8,7 +8,7 @@ from typing import Annotated, TypedDict
 from pydantic import BaseModel, ConfigDict, Field
 
 from espresso.options import Strategy
-from espresso.schema import Caption, CoreFrame, Frame, Question, Step, Verdict, Visual
+from espresso.schema import Caption, CoreFrame, Frame, KeyItem, Question, Step, Verdict, Visual
 
 
 class AnswerState(BaseModel):
@@ -38,6 +38,9 @@ class AnswerState(BaseModel):
     Otherwise such a question is refused.
     """
 
+    boxes: bool = False
+    """Whether to locate the key items of the evidence in the core frames."""
+
     warning: str | None = None
     """Why the answer is not reliable; None if nothing speaks against it."""
 
@@ -56,6 +59,12 @@ class AnswerState(BaseModel):
 
     enough: bool = True
     """Whether the evidence suffices for an answer."""
+
+    key_items: tuple[KeyItem, ...] = ()
+    """Things that the evidence names, by the core frame to look for them in.
+
+    Those that were found have a box.
+    """
 
     rounds: int = 0
     """How often core frames were selected."""
@@ -79,6 +88,7 @@ class AnswerUpdate(TypedDict, total=False):
     core_frames: tuple[CoreFrame, ...]
     evidence: str
     enough: bool
+    key_items: tuple[KeyItem, ...]
     rounds: int
     text: str
     choice: str | None

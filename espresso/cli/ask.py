@@ -31,6 +31,9 @@ def ask(
     allow_out_of_domain: bool = typer.Option(
         False, "--allow-out-of-domain", help="Answer about visuals that the profile's models do not know, with a warning."
     ),
+    boxes: bool = typer.Option(
+        False, "--boxes", help="Locate the things that the evidence names in the core frames; the profile needs a detector."
+    ),
     as_json: bool = typer.Option(False, "--json", help="Print the answer as one JSON document."),
     report: Path | None = typer.Option(None, help="Write one self-contained HTML page about the answer."),
 ) -> None:
@@ -59,6 +62,7 @@ def ask(
             strategy=strategy,
             frames=frames,
             allow_out_of_domain=allow_out_of_domain,
+            boxes=boxes,
             on_progress=on_progress,
         )
         failure = None

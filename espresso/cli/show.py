@@ -150,6 +150,8 @@ def answered(answer: Answer) -> RenderableType:
         parts += [Text("evidence", style="dim"), Padding(Text(answer.evidence.text), (0, 0, 0, 2))]
     if answer.core_frames:
         parts += [Text("core frames", style="dim"), _core_frames(answer)]
+    if answer.evidence.key_items:
+        parts += [Text("key items, with boxes in pixels", style="dim"), _key_items(answer)]
     seconds, tokens = sum(answer.usage.seconds.values()), answer.usage.tokens_in + answer.usage.tokens_out
     cost = f"{len(answer.frames)} frames sampled, {seconds:.2f} s, {tokens:,} tokens, profile {answer.profile}"
     parts.append(Text(cost, style="dim"))
@@ -190,6 +192,15 @@ def _core_frames(answer: Answer) -> RenderableType:
     for core in answer.core_frames:
         source = answer.visuals[core.frame.visual].source if len(answer.visuals) > 1 else ""
         table.add_row(_seconds(core.time), Text(captions.get(core.frame, core.why)), Text(source, "dim"))
+    return Padding(table, (0, 0, 0, 2))
+
+
+def _key_items(answer: Answer) -> RenderableType:
+    table = _grid()
+    for item in answer.evidence.key_items:
+        source = answer.visuals[item.frame.visual].source if len(answer.visuals) > 1 else ""
+        box = ", ".join(f"{value:.0f}" for value in item.box) if item.box else "not found"
+        table.add_row(_seconds(item.frame.time), Text(item.label), Text(box, "" if item.box else "dim"), Text(source, "dim"))
     return Padding(table, (0, 0, 0, 2))
 
 

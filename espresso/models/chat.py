@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Literal, Protocol, TypedDict, Unpack
@@ -132,6 +132,10 @@ class GenerateConfig:
         object.__setattr__(self, "choices", tuple(self.choices) if self.choices else None)
 
 
+OnReply = Callable[[int, Completion], None]
+"""Called with the position of a conversation and its reply, as soon as there is one."""
+
+
 class ChatModel(Protocol):
     """A model that chats. It can be used from several threads and event loops at once."""
 
@@ -151,8 +155,15 @@ class ChatModel(Protocol):
         """
         ...
 
-    async def chat_many(self, conversations: Sequence[Conversation], **options: Unpack[GenerateOptions]) -> list[Completion]:
+    async def chat_many(
+        self, conversations: Sequence[Conversation], *, on_reply: OnReply | None = None, **options: Unpack[GenerateOptions]
+    ) -> list[Completion]:
         """Reply to many conversations, in order; batched or concurrent, depending on the backend.
+
+        Args:
+            conversations: the conversations.
+            on_reply: called with each reply, in the order in which they are made.
+            **options: options of all requests.
 
         Raises:
             ModelError: one of the replies failed.
@@ -170,6 +181,16 @@ class ChatModel(Protocol):
     def close(self) -> None:
         """Free the weights and the worker threads. A closed model cannot be used again."""
         ...
+
+
+async def chat_at(
+    position: int, model: ChatModel, messages: Conversation, on_reply: OnReply | None, **options: Unpack[GenerateOptions]
+) -> Completion:
+    """Reply to one of many conversations, the one at a position, and report the reply."""
+    completion = await model.chat(messages, **options)
+    if on_reply:
+        on_reply(position, completion)
+    return completion
 
 
 def parse_reply(schema: type[BaseModel], text: str) -> BaseModel | None:

@@ -28,7 +28,9 @@ from espresso.models.chat import (
     Conversation,
     GenerateConfig,
     GenerateOptions,
+    OnReply,
     TokenCount,
+    chat_at,
     length_fault,
     parse_reply,
 )
@@ -178,12 +180,14 @@ class OpenAIModel:
         fault = None if parsed else completion.fault  # JSON that is complete was not cut off
         return replace(completion, parsed=parsed, fault=fault, tokens_visual=min(visual, completion.tokens_in))
 
-    async def chat_many(self, conversations: Sequence[Conversation], **options: Unpack[GenerateOptions]) -> list[Completion]:
+    async def chat_many(
+        self, conversations: Sequence[Conversation], *, on_reply: OnReply | None = None, **options: Unpack[GenerateOptions]
+    ) -> list[Completion]:
         """Reply to many conversations, in order, concurrently; see `ChatModel.chat_many`.
 
         The first failure cancels the requests that are left.
         """
-        return await _gather([self.chat(messages, **options) for messages in conversations])
+        return await _gather([chat_at(at, self, messages, on_reply, **options) for at, messages in enumerate(conversations)])
 
     def count_tokens(self, messages: Conversation) -> TokenCount:
         """Return an upper estimate that needs no tokenizer.

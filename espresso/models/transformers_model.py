@@ -15,12 +15,13 @@ from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Unpack
 
 from espresso.errors import ModelError
 from espresso.forks import Lock, renew_in_child
-from espresso.models.chat import Completion, Conversation, GenerateConfig, GenerateOptions, TokenCount
+from espresso.models.chat import Completion, Conversation, GenerateConfig, GenerateOptions, OnReply, TokenCount
 from espresso.models.hub import LOADING, fetch
 from espresso.profiles.weights import check_base, identity
 
@@ -110,7 +111,9 @@ class TransformersModel:
         (completion,) = await self.chat_many([messages], **options)
         return completion
 
-    async def chat_many(self, conversations: Sequence[Conversation], **options: Unpack[GenerateOptions]) -> list[Completion]:
+    async def chat_many(
+        self, conversations: Sequence[Conversation], *, on_reply: OnReply | None = None, **options: Unpack[GenerateOptions]
+    ) -> list[Completion]:
         """Reply to many conversations in batches of similar length; see `ChatModel.chat_many`."""
         config = GenerateConfig(**options)
         requests = [_Request(messages) for messages in conversations]
@@ -118,7 +121,11 @@ class TransformersModel:
             self._check_open()
             self._waiting[config].extend(requests)
             self._worker.submit(self._serve, config)
-        return await asyncio.gather(*(asyncio.wrap_future(request.reply) for request in requests))
+        replies = [asyncio.wrap_future(request.reply) for request in requests]
+        if on_reply:
+            for position, reply in enumerate(replies):
+                reply.add_done_callback(partial(_report, on_reply, position))
+        return await asyncio.gather(*replies)
 
     def preload(self) -> None:
         """Start to load in the background; an error is raised at the first use."""
@@ -262,6 +269,12 @@ class TransformersModel:
                 ) from error
         log.info("loaded %s (adapters: %s) in %.1f s", self.name, ", ".join(adapters) or "none", time.perf_counter() - start)
         return engine
+
+
+def _report(on_reply: OnReply, position: int, reply: asyncio.Future[Completion]) -> None:
+    """Report a reply, unless it failed."""
+    if not reply.cancelled() and not reply.exception():
+        on_reply(position, reply.result())
 
 
 @contextmanager

@@ -9,6 +9,7 @@ import os
 import tempfile
 from collections.abc import Sequence
 from contextlib import suppress
+from dataclasses import dataclass
 from functools import cache
 from html import escape
 from pathlib import Path
@@ -19,13 +20,29 @@ from espresso import media
 from espresso.errors import DataError, MediaError
 from espresso.files import write_atomic
 from espresso.media import Media
-from espresso.schema import Answer, Frame, letter
+from espresso.schema import Answer, Frame, KeyItem, Visual, letter
 
 PICTURE_PX = 224
 """Longest side in pixels of the pictures on the page."""
 
 NOTEBOOK_STYLE = "width: 100%; height: 40rem; border: 0; resize: vertical"
 """Style of the report's frame in a notebook."""
+
+
+@dataclass(frozen=True)
+class PlacedBox:
+    """A key item to draw on a picture of its frame: its place in percent of the picture."""
+
+    label: str
+    left: float
+    top: float
+    width: float
+    height: float
+
+    @property
+    def label_at(self) -> str:
+        """CSS classes that keep the label inside the picture: `end` of the box, or `below` it."""
+        return " ".join(name for name, needed in (("end", self.left > 50), ("below", self.top < 10)) if needed)
 
 
 def write(path: str | Path, answers: Sequence[Answer], clips: Sequence[Media]) -> None:
@@ -102,10 +119,26 @@ def page(answers: Sequence[Answer], clips: Sequence[Media]) -> str:
             urls = [media.data_url(pixels) for pixels in clip.decode(indices, size=PICTURE_PX)]
             pictures |= {(digest, index): url for index, url in zip(indices, urls, strict=True)}
 
+    def boxes(answer: Answer, frame: Frame) -> list[PlacedBox]:
+        return place_boxes(answer.evidence.key_items, frame, answer.visuals[frame.visual])
+
     def picture(answer: Answer, frame: Frame) -> str | None:
         return pictures.get((answer.visuals[frame.visual].digest, frame.index))
 
-    return template(Path(__file__).with_name("answer.html.jinja")).render(answers=answers, picture=picture, letter=letter)
+    return template(Path(__file__).with_name("answer.html.jinja")).render(
+        answers=answers, picture=picture, boxes=boxes, letter=letter
+    )
+
+
+def place_boxes(items: Sequence[KeyItem], frame: Frame, visual: Visual) -> list[PlacedBox]:
+    """Return the boxes of the key items that were found in a frame of a visual."""
+    placed = []
+    for item in items:
+        if item.box and item.frame == frame:
+            x1, y1, x2, y2 = item.box
+            across, down = 100 / visual.width, 100 / visual.height
+            placed.append(PlacedBox(item.label, x1 * across, y1 * down, (x2 - x1) * across, (y2 - y1) * down))
+    return placed
 
 
 def notebook(answer: Answer) -> str:

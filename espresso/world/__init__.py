@@ -8,7 +8,7 @@ colour and verb (`cast`). `recognize` tells pictures of the world from all other
 similar stories, which differ in one thing.
 """
 
-from espresso.world.cast import SPLITS, Split
+from espresso.world.cast import SPLITS, Split, things_in
 from espresso.world.draw import render
 from espresso.world.edit import edited, edits
 from espresso.world.make import COMMENT, demo_clip, load, make, make_clips, questions_of
@@ -20,4 +20,5 @@ from espresso.world.story import NOTHING, Beat, Motif, Story
 __all__ = [
     "COMMENT", "NOTHING", "SPLITS", "Beat", "Motif", "Split", "Story",
     "demo_clip", "edited", "edits", "is_world", "load", "make", "make_clips", "questions_of", "render", "sprites", "story",
+    "things_in",
 ]  # fmt: skip

@@ -7,6 +7,7 @@ measures compositional generalization.
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from typing import Literal
 
@@ -62,6 +63,20 @@ class Thing:
     def held_out(self) -> bool:
         """Whether the thing is reserved for test clips."""
         return (self.colour, self.shape) in TEST_THINGS
+
+
+THING = re.compile(rf"\b(?:{'|'.join(COLOURS)}) (?:{'|'.join((*SHAPES, *VEHICLES))})\b")
+"""A colour and a shape or vehicle."""
+
+_TURNS = re.compile(r"\b(\w+) turns (\w+)\b")
+
+
+def things_in(text: str) -> list[str]:
+    """Return the things that captions or evidence name, each once, in order.
+
+    In "star turns black", the frame shows a black star.
+    """
+    return list(dict.fromkeys(THING.findall(_TURNS.sub(r"\2 \1", text))))
 
 
 def layouts(split: Split) -> tuple[int, ...]:

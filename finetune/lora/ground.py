@@ -11,7 +11,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from agents.annotate.graph.ground import write_boxes
+from agents.grounding import write_boxes
 from espresso import world
 from espresso.datasets import Example
 from espresso.datasets.world import RenderedFrame

@@ -1,7 +1,7 @@
 """The tiny verifier: a CLIP that recognizes the things of the world in crops of frames.
 
 At inference it chooses between the names of key items and "something else" for each box of a
-detector (`agents.annotate.graph.ground.verified`). A training batch contains crops of frames of the
+detector (`agents.grounding.verified`). A training batch contains crops of frames of the
 train split and compares each with all names of that split:
 
 - names: the crop's own name fits best;
@@ -23,7 +23,7 @@ from torch.nn import functional
 from torch.utils.data import Dataset
 from transformers import CLIPConfig, CLIPImageProcessor, CLIPModel, CLIPProcessor, CLIPTokenizer
 
-from agents.annotate.graph.ground import SOMETHING_ELSE, crop
+from agents.grounding import SOMETHING_ELSE, crop
 from espresso import world
 from espresso.schema import Box
 from espresso.world.cast import COLOURS, SHAPES, TEST_THINGS, VEHICLES, Split, Thing

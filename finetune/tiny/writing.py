@@ -17,7 +17,6 @@ texts must not change.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -34,7 +33,7 @@ from espresso import world
 from espresso.models.chat import Message
 from espresso.schema import Task
 from espresso.world import Motif
-from espresso.world.cast import COLOURS, SHAPES, VEHICLES
+from espresso.world.cast import THING, things_in
 from espresso.world.check import conclude
 from finetune.tiny.config import TinyConfig
 from finetune.tiny.data import TRAIN_STORIES, Batch, MarkedConversation, collate, corrupt_caption
@@ -155,18 +154,9 @@ def cite(captions: Sequence[dict[str, object]], positions: Sequence[int]) -> Cit
     cited = [captions[position] for position in positions]
     return Citation(
         captions=[str(caption["text"]) for caption in cited],
-        key_items=list(dict.fromkeys(item for caption in cited for item in key_items(str(caption["text"])))),
+        key_items=list(dict.fromkeys(item for caption in cited for item in things_in(str(caption["text"])))),
         evidence=" ".join(f"{caption['time']:.1f}s: {caption['text']}." for caption in cited),
     )
-
-
-_THING = re.compile(rf"\b(?:{'|'.join(COLOURS)}) (?:{'|'.join((*SHAPES, *VEHICLES))})\b")
-_TURNS = re.compile(r"^(\w+) turns (\w+)$")
-
-
-def key_items(caption: str) -> list[str]:
-    """Return the things that a caption names; one that turns black is a black one."""
-    return [f"{turns[2]} {turns[1]}"] if (turns := _TURNS.match(caption)) else _THING.findall(caption)
 
 
 def _facts(story: ShownStory, positions: Sequence[int]) -> str:
@@ -222,7 +212,7 @@ def _swap_name(rng: np.random.Generator, story: ShownStory, question: str) -> st
 
 
 def _names(text: str) -> set[str]:
-    return set(_THING.findall(text))
+    return set(THING.findall(text))
 
 
 def corpus() -> Iterator[str]:

@@ -116,6 +116,9 @@ class ChatExtension(Record):
     allow_out_of_domain: bool = False
     """Whether to answer, with a warning, about visuals that the models do not know."""
 
+    boxes: bool = False
+    """Whether to locate the things that the evidence names."""
+
 
 class ChatRequest(_Part):
     """A request of OpenAI's chat completions. Fields that are not listed have no effect."""
@@ -202,6 +205,7 @@ def read_request(request: ChatRequest) -> Asked:
             evidence=extension.evidence,
             reference=extension.reference,
             allow_out_of_domain=extension.allow_out_of_domain,
+            boxes=extension.boxes,
         ),
         lettered=lettered is not None,
         form=form,

@@ -6,9 +6,8 @@ import asyncio
 import logging
 from collections.abc import AsyncGenerator, Sequence
 from dataclasses import replace
+from typing import Any
 
-from agents.answer.graph import NodeStarted
-from agents.answer.state import AnswerState
 from espresso.errors import EspressoError, QuestionError
 from serving.app.shown import Shown, Visuals
 from serving.app.view import View
@@ -20,9 +19,11 @@ INTERNAL = "the app failed; its log has the reason."
 
 
 async def follow(
-    service: Service, visuals: Visuals, sources: Sequence[str], text: str, options: Sequence[str] | None
+    service: Service, visuals: Visuals, sources: Sequence[str], text: str, options: Sequence[str] | None, boxes: bool = False
 ) -> AsyncGenerator[View, None]:
     """Ask a question; yield what is known after each event, the answer or a problem last.
+
+    Events that come while a view is shown are in the next one.
 
     The question is cancelled when the generator is closed.
 
@@ -32,6 +33,7 @@ async def follow(
         sources: what the question is about.
         text: the question.
         options: two or more options, or None for a free answer.
+        boxes: whether to locate the key items of the evidence.
     """
     view = View(())
     task: asyncio.Task[None] | None = None
@@ -40,38 +42,44 @@ async def follow(
             raise QuestionError("no image or video is chosen. Upload one, or take an example.")
         shown: list[Shown] = [await asyncio.to_thread(visuals.open, source) for source in sources]
         view = View(shown)
-        events: asyncio.Queue[View | None] = asyncio.Queue()
+        changed = asyncio.Event()
+
+        def update(**fields: Any) -> None:
+            nonlocal view
+            view = replace(view, **fields)
+            changed.set()
+
+        request = AskRequest(
+            model=next(iter(service.sessions)),
+            visuals=tuple(sources),
+            text=text,
+            options=None if options is None else tuple(options),
+            boxes=boxes,
+        )
 
         async def work() -> None:
-            nonlocal view
-
-            def on_progress(node: NodeStarted) -> None:
-                nonlocal view
-                view = replace(view, running=node)
-                events.put_nowait(view)
-
-            def on_state(state: AnswerState) -> None:
-                nonlocal view
-                view = replace(view, state=state)
-                events.put_nowait(view)
-
-            request = AskRequest(
-                model=next(iter(service.sessions)),
-                visuals=tuple(sources),
-                text=text,
-                options=None if options is None else tuple(options),
-            )
             async with asyncio.timeout(service.settings.timeout_s):
-                answer = await service.ask(request, on_progress, on_state)
-            events.put_nowait(replace(view, answer=answer, running=None))
+                answer = await service.ask(
+                    request,
+                    on_progress=lambda node: update(running=node),
+                    on_state=lambda state: update(state=state),
+                    on_captions=lambda captions: update(captions=(*view.captions, *captions)),
+                )
+            update(answer=answer, running=None)
 
         task = asyncio.create_task(work())
-        task.add_done_callback(lambda _: events.put_nowait(None))
-        while event := await events.get():
-            if event.state:
-                await visuals.decode(shown, event.state.frames)
-            yield event
-        await task
+        task.add_done_callback(lambda _: changed.set())
+        while True:
+            await changed.wait()
+            changed.clear()
+            if task.done():
+                await task
+            now = view  # it can change while it is shown
+            if now.state:
+                await visuals.decode(shown, now.state.frames)
+            yield now
+            if now.answer:
+                break
     except EspressoError as error:
         yield replace(view, running=None, problem=str(error))
     except TimeoutError:

@@ -102,6 +102,7 @@ def _html(value: str, name: str | None = None) -> gr.HTML:
 
 def _ask_tab(service: Service, visuals: Visuals, examples: Sequence[Question], files: Sequence[tuple[str, str]]) -> None:
     source = gr.State(None)
+    detects = next(iter(service.sessions.values())).roles.detector is not None
     chosen = _examples(visuals, examples, "ask-examples")
     with gr.Row(equal_height=False):
         with gr.Column(scale=5, min_width=300):
@@ -116,6 +117,7 @@ def _ask_tab(service: Service, visuals: Visuals, examples: Sequence[Question], f
             options = gr.Textbox(
                 label="Options (one per line; leave empty for a free answer)", elem_id="ask-options", lines=2, max_lines=8
             )
+            boxes = gr.Checkbox(detects, label="Draw boxes on the things in the evidence", visible=detects, elem_id="ask-boxes")
             go = gr.Button("Ask", variant="primary", elem_id="ask-go")
         with gr.Column(scale=6, min_width=300):
             result = _html(
@@ -138,16 +140,16 @@ def _ask_tab(service: Service, visuals: Visuals, examples: Sequence[Question], f
         asked = question.text, "\n".join(question.options or ())
         return shown and shown.source, view.player(shown, problem), *asked, view.hint("Press Ask, or change the question.")
 
-    async def on_ask(source: str | None, text: str, options: str) -> AsyncGenerator[tuple[str, Any], None]:
+    async def on_ask(source: str | None, text: str, options: str, boxes: bool) -> AsyncGenerator[tuple[str, Any], None]:
         lines = [line.strip() for line in options.splitlines() if line.strip()]
-        async for html in _answering(service, visuals, [source] if source else [], text, lines or None):
+        async for html in _answering(service, visuals, [source] if source else [], text, lines or None, boxes):
             yield html
 
     upload.upload(on_upload, upload, [source, stage, upload, result], api_visibility="private", show_progress="hidden")
     listed.input(on_file, listed, [source, stage, result], api_visibility="private", show_progress="hidden")
     chosen.click(on_example, chosen, [source, stage, text, options, result], api_visibility="private", show_progress="hidden")
     gr.on(
-        [go.click, text.submit], on_ask, [source, text, options], [result, go],
+        [go.click, text.submit], on_ask, [source, text, options, boxes], [result, go],
         api_visibility="private", show_progress="hidden", trigger_mode="once",
     )  # fmt: skip
 
@@ -282,11 +284,11 @@ def _files(folders: Sequence[Path]) -> list[tuple[str, str]]:
 
 
 async def _answering(
-    service: Service, visuals: Visuals, sources: Sequence[str], text: str, options: Sequence[str] | None
+    service: Service, visuals: Visuals, sources: Sequence[str], text: str, options: Sequence[str] | None, boxes: bool = False
 ) -> AsyncGenerator[tuple[str, Any], None]:
     """Yield the result as HTML after each event, and the state of the button."""
     try:
-        async for each in follow(service, visuals, sources, text, options):
+        async for each in follow(service, visuals, sources, text, options, boxes):
             yield view.render(each), gr.update(interactive=False)
             last = each
         yield view.render(last), gr.update(interactive=True)

@@ -11,10 +11,11 @@ from urllib.parse import quote
 from agents.answer.graph import NodeStarted
 from agents.answer.state import AnswerState
 from espresso import report
-from espresso.schema import Answer, Evidence, Frame, KeyItem, letter
+from espresso.report import PlacedBox
+from espresso.schema import Answer, Caption, Evidence, Frame, letter
 from serving.app.shown import Shown
 
-NODES = ("sample", "caption", "select", "evidence", "sufficient", "answer", "classify", "judge")
+NODES = ("sample", "caption", "select", "evidence", "sufficient", "name", "ground", "answer", "classify", "judge")
 """Nodes of the answer graph, in the order in which the page names them."""
 
 
@@ -31,6 +32,9 @@ class View:
     state: AnswerState | None = None
     """The state after the last finished node."""
 
+    captions: tuple[Caption, ...] = ()
+    """The captions that were made so far."""
+
     answer: Answer | None = None
     """The answer, when it is known."""
 
@@ -42,7 +46,11 @@ class View:
         """The evidence so far."""
         if self.answer:
             return self.answer.evidence
-        return Evidence(text=self.state.evidence if self.state else "")
+        return Evidence(text=self.state.evidence, key_items=self.state.key_items) if self.state else Evidence(text="")
+
+    def boxes(self, frame: Frame) -> list[PlacedBox]:
+        """Return the boxes of the key items in a frame."""
+        return report.place_boxes(self.evidence.key_items, frame, self.shown[frame.visual].opened.visual)
 
     def picture(self, frame: Frame) -> str | None:
         """Return the URL of a frame's picture, or None if it is not decoded."""
@@ -50,32 +58,12 @@ class View:
         return f"frames/{shown.opened.digest}/{frame.index}.webp" if frame.index in shown.pictures else None
 
 
-@dataclass(frozen=True)
-class Box:
-    """A key item to draw on a picture: its place in percent of the picture."""
-
-    label: str
-    left: float
-    top: float
-    width: float
-    height: float
-
-
 def render(view: View) -> str:
     """Render a view."""
     template = report.template(Path(__file__).with_name("answer.html.jinja"))
-    return template.render(view=view, now=view.answer or view.state, letter=letter, boxes=boxes, nodes=NODES)
-
-
-def boxes(view: View, frame: Frame) -> list[Box]:
-    """Return the boxes of the key items in a frame."""
-    visual = view.shown[frame.visual].opened
-    return [_box(item, visual.width, visual.height) for item in view.evidence.key_items if item.box and item.frame == frame]
-
-
-def _box(item: KeyItem, width: int, height: int) -> Box:
-    x1, y1, x2, y2 = item.box or (0, 0, 0, 0)
-    return Box(item.label, 100 * x1 / width, 100 * y1 / height, 100 * (x2 - x1) / width, 100 * (y2 - y1) / height)
+    now = view.answer or view.state
+    captions = {each.frame: each.text for each in (*view.captions, *(now.captions if now else ()))}
+    return template.render(view=view, now=now, captions=captions, letter=letter, nodes=NODES)
 
 
 def player(shown: Shown | None, problem: str | None = None) -> str:

@@ -9,6 +9,7 @@ import pytest
 from agents.session import Session
 from espresso import media, profiles
 from espresso.models import Completion, Roles, TokenCount
+from espresso.models.chat import chat_at
 
 
 @dataclass
@@ -35,8 +36,8 @@ class Double:
             return Completion(text, None, {each: np.log(0.8) if each == text else rest for each in choices}, 0.8, **told)
         return Completion(text, _parsed(schema, text), {}, 0.5, **told)
 
-    async def chat_many(self, conversations, **wishes):
-        return [await self.chat(messages, **wishes) for messages in conversations]
+    async def chat_many(self, conversations, *, on_reply=None, **wishes):
+        return [await chat_at(at, self, messages, on_reply, **wishes) for at, messages in enumerate(conversations)]
 
     def count_tokens(self, messages):
         visual = 16 * sum(message.pictures for message in messages)

@@ -10,7 +10,7 @@ import pytest
 
 from espresso import media, report
 from espresso.errors import DataError
-from espresso.schema import Answer, Caption, CoreFrame, Evidence, Frame, Question, Step, Usage
+from espresso.schema import Answer, Caption, CoreFrame, Evidence, Frame, KeyItem, Question, Step, Usage
 
 
 @pytest.fixture(scope="module")
@@ -73,6 +73,15 @@ def test_page_shows_question_answer_evidence_and_cost(answer, clip):
         "caption 4", "0.50 s", "captioner", "0123456789ab", "321", "1.500", "selector named no sampled frame",
     ):  # fmt: skip
         assert text in page.text
+
+
+def test_boxes_of_key_items_are_drawn_on_their_frame(answer, clip):
+    items = (KeyItem(label="<ball>", frame=answer.frames[2], box=(16, 0, 48, 16)), KeyItem(label="dog", frame=answer.frames[2]))
+    boxed = answer.model_copy(update={"evidence": answer.evidence.model_copy(update={"key_items": items})})
+    html = report.page([boxed], [clip])
+    assert html.count('<i class="box below"') == 1
+    assert "left: 25.0%; top: 0.0%; width: 50.0%; height: 25.0%" in html
+    assert "&lt;ball&gt;" in html
 
 
 def test_page_shows_a_warning_beside_the_answer_and_no_confidence(answer, clip):

@@ -11,6 +11,7 @@ from agents.session import Session
 from espresso import profiles
 from espresso.datasets import world
 from espresso.models import Completion, Roles, TokenCount
+from espresso.models.chat import chat_at
 from espresso.models.embedder import make_embedder
 
 LIMIT = 6
@@ -46,8 +47,8 @@ class Double:
         found = re.search(rf"^(?:([A-Z])[.:] {re.escape(answer)}|{re.escape(answer)}: ([A-Z]))$", prompt, re.MULTILINE)
         return found and (found[1] or found[2])
 
-    async def chat_many(self, conversations, **wishes):
-        return [await self.chat(messages, **wishes) for messages in conversations]
+    async def chat_many(self, conversations, *, on_reply=None, **wishes):
+        return [await chat_at(at, self, messages, on_reply, **wishes) for at, messages in enumerate(conversations)]
 
     def count_tokens(self, messages):
         visual = 16 * sum(message.pictures for message in messages)

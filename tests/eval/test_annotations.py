@@ -9,7 +9,7 @@ from espresso import world
 from espresso.datasets import records
 from espresso.errors import DataError
 from espresso.schema import Frame, KeyItem, Span
-from eval.annotations import iou, score_annotations
+from eval.annotations import iou, score_annotations, score_boxes
 
 
 @pytest.fixture(scope="module")
@@ -92,3 +92,18 @@ def test_intersection_over_union():
     assert iou((0, 0, 10, 10), (0, 0, 10, 10)) == 1.0
     assert iou((0, 0, 10, 10), (5, 0, 15, 10)) == pytest.approx(1 / 3)
     assert iou((0, 0, 10, 10), (20, 20, 30, 30)) == 0.0
+
+
+def test_boxes_are_right_from_half_overlap_and_found_where_the_thing_is_shown(made):
+    items = [(item, question.visuals[0]) for question in made for item in question.truth.key_items]
+    perfect = score_boxes(items)
+    assert perfect.kept.value == perfect.found.value == 1.0
+    assert perfect.right.n == len(items)
+
+    unseen = [(item.model_copy(update={"label": "red unicorn"}), clip) for item, clip in items]
+    lost = [(item.model_copy(update={"box": None}), clip) for item, clip in items]
+    mixed = score_boxes([*items, *unseen, *lost])
+    assert mixed.kept.value == pytest.approx(2 / 3)
+    assert mixed.right.value == pytest.approx(perfect.right.value / 2)
+    assert mixed.found.value == 0.5
+    assert score_boxes([]).iou is None

@@ -142,8 +142,9 @@ def test_our_own_records_are_asked_and_judged(server, questions, serial):
     with httpx.Client(base_url=server.url, headers=headers, timeout=3000) as http:
         body = {"model": "tiny", "visuals": question.visuals, "text": question.text, "options": question.options}
         assert content(Answer.model_validate(http.post("/v1/ask", json=body).json())) == serial[0]
-        given = Answer.model_validate(http.post("/v1/ask", json=body | {"core_frames": [2.0]}).json())
+        given = Answer.model_validate(http.post("/v1/ask", json=body | {"core_frames": [2.0], "boxes": True}).json())
         assert [core.time for core in given.core_frames] == [2.0]
+        assert {item.frame.time for item in given.evidence.key_items} == {2.0}
         body = {"model": "tiny", "question": question.text, "reference": question.answer, "answer": question.answer}
         assert http.post("/v1/judge", json=body).json()["verdict"]["overall"] >= 5
         metrics = http.get("/metrics").text

@@ -15,6 +15,7 @@ from agents.annotate.graph.ground import ground
 from agents.annotate.graph.nodes import Tasks, caption, evidence, filter_pair, group, match, sample, write
 from agents.annotate.graph.options import check, distract, guess
 from agents.annotate.graph.state import AnnotateState, Update
+from espresso.errors import ProfileError
 from espresso.schema import RoleName
 
 Node = Callable[[Any, AnnotateContext], Awaitable[tuple[Update, Tasks]]]
@@ -39,9 +40,13 @@ def _run(node: Node, role: RoleName | None) -> Callable[..., Awaitable[Command[A
     """Wrap a node: record role and time in its step, and start the tasks that follow."""
 
     async def run(task: Any, runtime: Runtime[AnnotateContext]) -> Command[Any]:
-        assert runtime.context
+        context = runtime.context
+        if context is None:
+            raise ProfileError('the construction graph has no context. Give one, such as {"profile": "tiny"}.')
         start = perf_counter()
-        update, tasks = await node(task, runtime.context)
+        if isinstance(task, AnnotateState):
+            await context.open([task.source])
+        update, tasks = await node(task, context)
         seconds = perf_counter() - start
         update["trace"] = tuple(step.model_copy(update={"role": role, "seconds": seconds}) for step in update["trace"])
         return Command(update=update, goto=[Send(name, each) for name, each in tasks])
@@ -57,3 +62,7 @@ def build() -> StateGraph[Any, AnnotateContext, Any, Any]:
     graph.add_edge(START, "sample")
     graph.add_edge("caption", "group")
     return graph
+
+
+graph = build().compile()
+"""The graph without checkpoints, for LangGraph's own tools (`langgraph.json`)."""

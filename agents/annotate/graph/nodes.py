@@ -32,6 +32,7 @@ from agents.annotate.graph.writer import ask_writer
 from agents.answer.caption import caption_frames
 from agents.answer.domain import check_domain
 from agents.answer.sample import sample_visual
+from agents.grounding import labels_by_text
 from agents.trace import make_step
 from espresso import media
 from espresso.schema import Frame
@@ -53,7 +54,7 @@ async def sample(state: AnnotateState, context: AnnotateContext) -> tuple[Update
         QuestionError: the profile's models do not know such videos.
     """
     (opened,) = context.visuals
-    frames, note = await sample_visual(0, media.parse_plan(context.sampling), context)
+    frames, note = await sample_visual(0, media.parse_plan(context.sampling or context.session.profile.sampling), context)
     warning = await check_domain(frames, context, allow=context.allow_out_of_domain, what="annotation")
     notes = tuple(each for each in (note, warning) if each)
     update = {"visual": opened.visual, "frames": tuple(frames), "notes": notes, "trace": make_step("sample", frames=len(frames))}
@@ -194,10 +195,8 @@ def correct_times(evidence: str, matched: Sequence[CitedScene]) -> str:
 
 def _groundings(pair: str, found: CitedEvidence) -> list[GroundTask]:
     """Look for a key item in the frames whose captions name it, or in all if none does."""
-    named = {label: [each for each in found.scenes if label.lower() in each.scene.text.lower()] for label in found.labels}
     tasks = []
-    for each in found.scenes:
-        labels = tuple(label for label, scenes in named.items() if each in (scenes or found.scenes))
+    for each, labels in zip(found.scenes, labels_by_text(found.labels, [each.scene.text for each in found.scenes]), strict=True):
         others = tuple(label for label in found.labels if label not in labels)
         if labels:
             tasks.append(GroundTask(pair=pair, frame=each.scene.core, labels=labels, others=others))

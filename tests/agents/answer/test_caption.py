@@ -98,3 +98,21 @@ def test_only_complete_captions_stay_after_a_server_recovers(clip, roles, profil
             replies.append(completion("<think>A ball?</think>\n\na red ball"))
             answer = espresso.ask(clip, QUESTION, session=session)
     assert {caption.text for caption in answer.captions} == {"a red ball"}
+
+
+def test_captions_are_reported_when_they_are_made_and_the_cached_ones_at_once(ask, roles):
+    def reported():
+        started, seen = [], []
+        answer = ask(
+            on_progress=lambda node: started.append(node.node),
+            on_captions=lambda captions: seen.append((started[-1], captions)),
+        )
+        assert [caption for _, captions in seen for caption in captions] == list(answer.captions)
+        assert {node for node, _ in seen} == {"caption"}
+        return [len(captions) for _, captions in seen]
+
+    assert reported() == [1, 1, 1, 1, 1, 1]
+    assert reported() == [6]
+    roles.captioner.name = "another"
+    roles.captioner.faults = {7: "the reply is empty"}
+    assert reported() == [1, 1, 1, 1, 1]

@@ -49,6 +49,12 @@ def test_a_strategy_and_a_number_of_frames_are_taken(espresso, clip, profile):
     assert len(json.loads(done.stdout)["core_frames"]) == 3
 
 
+def test_boxes_need_a_detector(espresso, clip, profile):
+    done = espresso("ask", clip, QUESTION, "--profile", profile, "--boxes")
+    assert done.exit_code == 2
+    assert "has no detector" in done.stderr
+
+
 def test_a_report_is_written(espresso, clip, profile, tmp_path):
     done = espresso("ask", clip, QUESTION, "--profile", profile, "--report", tmp_path / "page.html")
     assert done.exit_code == 0

@@ -275,7 +275,11 @@ async def test_at_most_concurrency_requests_are_in_flight(serve):
         return 200, completion(request["messages"][0]["content"])
 
     url, _ = serve(answer)
-    replies = await model(url, concurrency=3).chat_many([[Message("user", (str(number),))] for number in range(9)])
+    reported = {}
+    replies = await model(url, concurrency=3).chat_many(
+        [[Message("user", (str(number),))] for number in range(9)], on_reply=reported.__setitem__
+    )
+    assert [reported[number] for number in range(9)] == replies
     assert [reply.text for reply in replies] == [str(number) for number in range(9)]
     assert max(counts) == 3
 

@@ -118,7 +118,12 @@ async def test_batches_are_limited_by_tokens_and_keep_the_order(text_model, monk
     monkeypatch.setattr(engine, "generate", lambda prompts, *args: batches.append(prompts) or generate(prompts, *args))
     monkeypatch.setattr(transformers_model, "BATCH_TOKENS", 200)
     conversations = [ask("word " * count) for count in (1, 30, 2, 25, 3)]
-    replies = await text_model.chat_many(conversations, max_tokens=4)
+    reported = []
+    replies = await text_model.chat_many(
+        conversations, on_reply=lambda position, reply: reported.append((position, reply)), max_tokens=4
+    )
+    assert [position for position, _ in reported] == [1, 3, 4, 2, 0]  # as they are made: the longest first
+    assert dict(reported) == dict(enumerate(replies))
     assert [reply.tokens_in for reply in replies] == [text_model.count_tokens(messages).total for messages in conversations]
     assert len(batches) > 1
     for batch in batches:

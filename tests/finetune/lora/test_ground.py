@@ -2,7 +2,7 @@
 
 import pytest
 
-from agents.annotate.graph.ground import read_boxes
+from agents.grounding import read_boxes
 from espresso import world
 from espresso.datasets import Example, VideoFrame
 from espresso.errors import DataError

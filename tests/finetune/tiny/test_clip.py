@@ -6,7 +6,7 @@ import torch
 import yaml
 from safetensors.torch import load_file
 
-from agents.annotate.graph.ground import SOMETHING_ELSE, verified
+from agents.grounding import SOMETHING_ELSE, verified
 from espresso import world
 from espresso.errors import DataError
 from espresso.models.zero_shot import Detection, PictureClassifier

@@ -4,9 +4,10 @@ import numpy as np
 import pytest
 
 from agents.annotate.graph.replies import Citation, Distractors, Review, WrittenPairs
+from espresso.world import things_in
 from finetune.tiny.build import build_tokenizer
 from finetune.tiny.config import TinyConfig
-from finetune.tiny.writing import SHARES, UNSEEN, WriterBatches, draw_rows, key_items
+from finetune.tiny.writing import SHARES, UNSEEN, WriterBatches, draw_rows
 
 SCHEMAS = {"write": WrittenPairs, "filter": Review, "evidence": Citation, "distract": Distractors}
 
@@ -43,7 +44,7 @@ def test_the_filter_learns_from_good_and_bad_pairs():
     assert any(not each.objective for each in reviews)
     assert any(not each.continuous for each in reviews)
     unseen = [prompt.split("\n", 1) for prompt, review in drawn if review == UNSEEN]
-    assert any(set(key_items(question)) <= set(key_items(captions)) for question, captions in unseen)
+    assert any(set(things_in(question)) <= set(things_in(captions)) for question, captions in unseen)
 
 
 def test_distractors_differ_from_the_answer():
@@ -51,12 +52,6 @@ def test_distractors_differ_from_the_answer():
         answer = prompt.split("\n")[1].removeprefix("A: ")
         distractors = json.loads(reply)["distractors"]
         assert len({*distractors, answer}) == 4
-
-
-def test_a_thing_that_changes_colour_is_named_by_the_new_one():
-    assert key_items("star turns black") == ["black star"]
-    assert key_items("red star gives box to blue bus") == ["red star", "blue bus"]
-    assert key_items("flame heats pan") == []
 
 
 def test_batches_are_the_same_for_the_same_seed(tmp_path):

@@ -51,6 +51,11 @@ def test_options_come_from_the_extension_the_schema_or_the_text():
     assert (found.question.options, found.question.text, found.lettered) == (("red", "blue"), "Which?", True)
 
 
+def test_settings_of_the_extension_are_those_of_the_question():
+    asked = read([user(CLIP, text("What?"))], espresso={"frames": 2, "evidence": "it moves", "boxes": True}).question
+    assert (asked.frames, asked.evidence, asked.boxes) == (2, "it moves", True)
+
+
 def test_fields_of_other_vendors_are_ignored_and_a_misspelt_one_of_ours_is_refused():
     read([user(CLIP, text("What?"))], temperature=0.7, media_io_kwargs={"video": {"num_frames": 10}}, max_tokens=5)
     with pytest.raises(ValidationError, match="option"):

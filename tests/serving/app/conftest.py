@@ -23,7 +23,7 @@ FLAGS = (
     "--disable-sync --window-size=1200,1000"
 )
 LOGS = {"browser": "ALL", "performance": "ALL"}
-WAIT_S = 40
+WAIT_S = 240
 STALE = (StaleElementReferenceException,)
 GRADIO_WARNING = "Method not implemented."
 """Gradio's own upload field writes this warning to the console."""

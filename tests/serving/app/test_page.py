@@ -48,6 +48,25 @@ def test_uploaded_clip_is_asked_about_and_a_core_frame_seeks_the_video(page, app
     page.until("the frame", lambda: video(page, "ask")[0] >= 2)
 
 
+def test_things_in_the_evidence_have_boxes_on_core_frames_unless_unchecked(page, app):
+    question = app.questions[1]
+    upload(page, "ask-upload", question.visuals[0])
+    page.wait("#ask-stage video")
+    fill(page, "ask-question", question.text)
+    page.answer("ask")
+    boxes = page.all(".e-core .e-box")
+    assert boxes
+    evidence = page.wait("#ask-result .e-evidence").text
+    assert all(box.text in evidence for box in boxes)
+    costs = {row.text.split()[0] for row in page.all(".e-cost tbody tr:not(.note)")}
+    assert {"name", "ground"} <= costs
+
+    page.wait("#ask-boxes input").click()
+    page.wait("#ask-go").click()
+    page.until("an answer", lambda: page.all("#ask-result .e-cost") and "ground" not in page.wait(".e-steps").text)
+    assert not page.all(".e-box")
+
+
 def test_further_question_about_an_example_takes_captions_from_the_cache(page):
     page.example("ask", 0)
     page.wait("#ask-stage video")

@@ -32,7 +32,7 @@ def test_boxes_of_key_items_are_drawn_on_their_core_frame(shown):
         profile="tiny",
     )
     html = render(View([shown], answer=answer))
-    assert html.count('class="e-box"') == 1
+    assert html.count('<i class="e-box "') == 1
     assert "left: 10.0%; top: 20.0%; width: 50.0%; height: 50.0%" in html
     assert "red &lt;circle&gt;" in html
 

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from agents.annotate.graph.ground import crop, read_boxes, write_boxes
+from agents.grounding import crop, labels_by_text, read_boxes, write_boxes
 
 MARKED = "<obj_start>{}<obj_end><box_start>[{}]<box_end>"
 
@@ -43,3 +43,9 @@ def test_a_crop_has_a_margin_and_stays_inside_the_frame():
     assert crop(pixels, (20, 30, 40, 70)).shape == (48, 24, 3)
     assert crop(pixels, (0, 0, 100, 100)).shape == (100, 100, 3)
     assert crop(pixels, (99.9, 99.9, 100, 100)).shape == (1, 1, 3)
+
+
+def test_a_key_item_is_looked_for_where_it_is_named_or_everywhere():
+    labels = ["red car", "dog"]
+    assert labels_by_text(labels, ["a Red car", "a tree"]) == [("red car", "dog"), ("dog",)]
+    assert labels_by_text([], ["a tree"]) == [()]
