@@ -1,7 +1,9 @@
 """Training examples of an LVLM: pairs of the world, with evidence over both visuals.
 
 The evidence says for each visual what happens, in the words of the world's captions, and which
-other things are seen: "first: red circle hits blue square; green star. second: lid covers pan.".
+other things are seen; then whether each visual shows what the statement is about: "first: red
+circle hits blue square; green star. second: lid covers pan. a green star: yes, no.". Without the
+last part, a small model does not learn from true and false alone how they follow from the rest.
 """
 
 from __future__ import annotations
@@ -17,9 +19,15 @@ from espresso.datasets.raiv.pairs import RaivPair, build_split
 from espresso.datasets.raiv.questions import statement_question
 from espresso.datasets.raiv.reasons import reason_question
 from espresso.datasets.raiv.situations import Situation, VisualReference
-from espresso.datasets.raiv.statements import Kind, names
+from espresso.datasets.raiv.statements import Kind, Way, names, way
 from espresso.datasets.world import RenderedFrame
 from espresso.schema import Question
+
+SHOWN: dict[Way, str] = {
+    "both": "yes, yes", "first": "yes, no", "second": "no, yes", "neither": "no, no", "same": "yes, yes, same",
+    "different": "yes, yes, different",
+}  # fmt: skip
+"""How two visuals relate -> whether each shows the topic, and for a comparison the result."""
 
 
 def world_examples(
@@ -43,20 +51,23 @@ def world_examples(
     rng, examples = random.Random(seed), list[Example]()
     for several in zip(*pairs, strict=False):
         for pair in several:
-            shown = tuple(known[visual] for visual in pair.visuals)
+            shown = (known[pair.visuals[0]], known[pair.visuals[1]])
             examples.append(_example(pair, statement_question(pair), shown, rng))
             if pair.reasons and rng.random() < reasons:
                 examples.append(_example(pair, reason_question(pair), shown, rng))
     return LoadedExamples(tuple(examples[:count]))
 
 
-def _example(pair: RaivPair, question: Question, shown: Sequence[Situation], rng: random.Random) -> Example:
+def _example(pair: RaivPair, question: Question, shown: tuple[Situation, Situation], rng: random.Random) -> Example:
     frames = [_frames(visual, rng) for visual in pair.visuals]
+    found = way(pair.claim, *shown)
+    assert found, "a pair whose annotations do not say is not built"
+    seen = [f"{place}: {_said(each)}." for place, each in zip(("first", "second"), shown, strict=True)]
     return Example(
         id=pair.id if question.options == ("True", "False") else f"{pair.id}-reason",
         question=question.text,
         frames=tuple(frame for each in frames for frame in each),
-        evidence=" ".join(f"{place}: {_said(each)}." for place, each in zip(("first", "second"), shown, strict=True)),
+        evidence=f"{' '.join(seen)} {pair.topic}: {SHOWN[found]}.",
         answer=question.answer or "",
         options=question.options or (),
         names=tuple(name for name, each in zip(names(pair.kind), frames, strict=True) for _ in each),

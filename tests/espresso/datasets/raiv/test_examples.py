@@ -32,11 +32,19 @@ def test_kinds_and_labels_take_turns_and_reasons_follow_false_statements(example
 
 def test_the_evidence_is_what_the_frames_show(examples):
     for each in examples:
-        first, second = each.evidence.removeprefix("first: ").removesuffix(".").split(". second: ")
+        first, second = each.evidence.removeprefix("first: ").rsplit(". ", 1)[0].split(". second: ")
         shown = dict(zip(each.names, each.frames, strict=True))
         for said, frame in zip((first, second), shown.values(), strict=True):
             assert frame.index >= 300
             assert said.split("; ")[0] == procedural.story("train", frame.index).caption(frame.time)
+
+
+def test_the_evidence_ends_with_what_the_statement_is_about(examples):
+    for each in examples:
+        topic, shown = each.evidence.removesuffix(".").rsplit(". ", 1)[1].split(": ")
+        assert topic in each.question or topic.capitalize() in each.question
+        if each.options == ("True", "False") and "can be seen in the first" in each.question and "but not" in each.question:
+            assert (shown == "yes, no") == (each.answer == "True")
 
 
 def test_an_image_has_one_frame_and_a_video_up_to_two(examples):
