@@ -11,6 +11,7 @@ from selenium import webdriver
 from selenium.common.exceptions import StaleElementReferenceException
 from selenium.webdriver.chrome.service import Service
 from selenium.webdriver.common.by import By
+from selenium.webdriver.common.keys import Keys
 from selenium.webdriver.support.ui import WebDriverWait
 
 from agents.session import Session
@@ -53,7 +54,8 @@ def app(tmp_path_factory):
     questions = world.make("val", 3, folder / "clips", workers=1)
     data = folder / "data.jsonl"
     records.write(data, questions)
-    arguments = ("--runs", folder / "runs", "--review", data, "--max-seconds", MAX_SECONDS, "--max-mb", 2)
+    limits = ("--max-seconds", MAX_SECONDS, "--max-mb", 2)
+    arguments = ("--runs", folder / "runs", "--review", data, "--allow-media", folder / "clips", *limits)
     with running(folder, *arguments, command=("app",)) as server:
         yield App(server.url, server.log, Path(questions[0].visuals[0]), questions, data)
 
@@ -96,6 +98,13 @@ class Page:
     def example(self, tab, number=0):
         self.wait(f"#{tab}-examples .gallery button")
         self.all(f"#{tab}-examples .gallery button")[number].click()
+
+    def choose(self, name, text):
+        """Choose an entry of a list by typing it."""
+        box = self.wait(f"#{name} input")
+        box.click()
+        box.clear()
+        box.send_keys(text, Keys.ENTER)
 
     def answer(self, tab):
         """Press the button and wait for the answer."""

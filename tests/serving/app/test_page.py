@@ -80,6 +80,13 @@ def test_further_question_about_an_example_takes_captions_from_the_cache(page):
     assert caption.find_element(By.CLASS_NAME, "cached").text == str(frames)
 
 
+def test_file_of_an_allowed_folder_is_chosen_from_the_list(page, app):
+    page.choose("ask-file", app.clip.name)
+    page.until("the clip", lambda: app.clip.name in page.wait("#ask-stage figure").text)
+    fill(page, "ask-question", app.questions[0].text)
+    assert page.answer("ask")
+
+
 def test_keyboard_alone_asks_and_seeks(page):
     page.wait("#ask-examples .gallery button").send_keys(Keys.ENTER)
     page.wait("#ask-stage video")
@@ -137,15 +144,9 @@ def test_statement_about_a_pair_is_true_or_false_and_why(page):
 
 
 def test_runs_are_opened_browsed_and_compared(page):
-    def choose(name, text):
-        box = page.wait(f"#{name} input")
-        box.click()
-        box.clear()
-        box.send_keys(text, Keys.ENTER)
-
     page.tab("Runs")
-    choose("runs-run", "selector")
-    choose("runs-other", "blind")
+    page.choose("runs-run", "selector")
+    page.choose("runs-other", "blind")
     page.wait("#runs-open").click()
     page.browser.switch_to.frame(page.wait("#runs-result iframe"))
     assert len(page.all("article.run")) == 2
