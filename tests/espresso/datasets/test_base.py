@@ -20,7 +20,7 @@ def test_every_dataset_is_found_by_its_name(name):
     dataset = get_dataset(name)
     assert dataset.name == name
     assert "test" in dataset.splits
-    assert dataset.needs_files == (name not in ("world", "raiv", "raiv-reasons"))
+    assert dataset.needs_files == (name not in ("world", "raiv", "raiv-reasons", "smart101"))
 
 
 def test_an_unknown_dataset_is_refused_with_a_suggestion():
