@@ -1,12 +1,9 @@
 """The HTML page about runs in Chromium: content, filters, filmstrips and escaping."""
 
-import json
-import shutil
 from decimal import ROUND_HALF_UP, Decimal
 
 import pytest
-from selenium import webdriver
-from selenium.webdriver.chrome.service import Service
+from browser import clear_logs, console, requested
 from selenium.webdriver.common.by import By
 from selenium.webdriver.common.keys import Keys
 from selenium.webdriver.support.ui import Select
@@ -24,25 +21,6 @@ LIMIT = 6
 HOSTILE = (
     "</script><script>document.title = 'owned'</script><img src=x onerror=\"document.title = 'owned'\"> {{ 7 * 7 }} & <b>bold</b>"
 )
-FLAGS = (
-    "--headless --no-sandbox --disable-gpu --no-first-run --disable-background-networking --disable-component-update "
-    "--disable-sync --window-size=1200,900"
-)
-LOGS = {"browser": "ALL", "performance": "ALL"}
-
-
-@pytest.fixture(scope="module")
-def chromium(tmp_path_factory):
-    if not (shutil.which("chromium") and shutil.which("chromedriver")):
-        pytest.skip("needs chromium and chromedriver")
-    options = webdriver.ChromeOptions()
-    for flag in (*FLAGS.split(), f"--user-data-dir={tmp_path_factory.mktemp('profile')}"):
-        options.add_argument(flag)
-    options.binary_location = shutil.which("chromium")
-    options.set_capability("goog:loggingPrefs", LOGS)
-    browser = webdriver.Chrome(options, Service(shutil.which("chromedriver")))
-    yield browser
-    browser.quit()
 
 
 @pytest.fixture
@@ -59,17 +37,14 @@ def opened(chromium, tmp_path):
     """Write and open pages. After the test, check for errors and network requests."""
 
     def open_page(folders, **kwargs):
-        for kind in LOGS:
-            chromium.get_log(kind)
+        clear_logs(chromium)
         page.write(tmp_path / "page.html", folders, **kwargs)
         chromium.get((tmp_path / "page.html").as_uri())
         return chromium
 
     yield open_page
-    assert chromium.get_log("browser") == []
-    sent = [json.loads(entry["message"])["message"] for entry in chromium.get_log("performance")]
-    asked = {each["params"]["request"]["url"] for each in sent if each["method"] == "Network.requestWillBeSent"}
-    assert {url.partition(":")[0] for url in asked} <= {"file", "data"}
+    assert console(chromium) == []
+    assert {url.partition(":")[0] for url in requested(chromium)} <= {"file", "data"}
 
 
 def changed(folder, number, **updates):

@@ -1,15 +1,12 @@
 """One app and one browser for all tests of the app."""
 
-import json
-import shutil
 from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 from api_server import running
-from selenium import webdriver
+from browser import clear_logs, console, requested
 from selenium.common.exceptions import StaleElementReferenceException
-from selenium.webdriver.chrome.service import Service
 from selenium.webdriver.common.by import By
 from selenium.webdriver.common.keys import Keys
 from selenium.webdriver.support.ui import WebDriverWait
@@ -19,11 +16,6 @@ from espresso import world
 from espresso.datasets import records
 from eval.run import run
 
-FLAGS = (
-    "--headless --no-sandbox --disable-gpu --no-first-run --disable-background-networking --disable-component-update "
-    "--disable-sync --window-size=1200,1000"
-)
-LOGS = {"browser": "ALL", "performance": "ALL"}
 WAIT_S = 240
 STALE = (StaleElementReferenceException,)
 GRADIO_WARNING = "Method not implemented."
@@ -58,21 +50,6 @@ def app(tmp_path_factory):
     arguments = ("--runs", folder / "runs", "--review", data, "--allow-media", folder / "clips", *limits)
     with running(folder, *arguments, command=("app",)) as server:
         yield App(server.url, server.log, Path(questions[0].visuals[0]), questions, data)
-
-
-@pytest.fixture(scope="session")
-def chromium(tmp_path_factory):
-    if not (shutil.which("chromium") and shutil.which("chromedriver")):
-        pytest.skip("needs chromium and chromedriver")
-    options = webdriver.ChromeOptions()
-    for flag in (*FLAGS.split(), f"--user-data-dir={tmp_path_factory.mktemp('profile')}"):
-        options.add_argument(flag)
-    options.binary_location = shutil.which("chromium")
-    options.set_capability("goog:loggingPrefs", LOGS)
-    browser = webdriver.Chrome(options, Service(shutil.which("chromedriver")))
-    browser.set_script_timeout(WAIT_S)
-    yield browser
-    browser.quit()
 
 
 class Page:
@@ -117,14 +94,11 @@ class Page:
 def page(app, chromium):
     """The page, opened anew. After the test, check for errors and foreign requests."""
     chromium.get("about:blank")
-    for kind in LOGS:
-        chromium.get_log(kind)
+    clear_logs(chromium)
     chromium.get(app.url)
     opened = Page(chromium)
     opened.wait("#ask-go")
     yield opened
-    assert [entry for entry in chromium.get_log("browser") if GRADIO_WARNING not in entry["message"]] == []
-    sent = [json.loads(entry["message"])["message"] for entry in chromium.get_log("performance")]
-    asked = [each["params"]["request"]["url"] for each in sent if each["method"] == "Network.requestWillBeSent"]
-    assert [url for url in asked if not url.startswith((app.url, "data:", "blob:"))] == []
+    assert [message for message in console(chromium) if GRADIO_WARNING not in message] == []
+    assert [url for url in requested(chromium) if not url.startswith((app.url, "data:", "blob:"))] == []
     assert "Traceback" not in app.log.read_text()

@@ -7,8 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from selenium import webdriver
-from selenium.webdriver.chrome.service import Service
+from browser import clear_logs, console, requested
 from selenium.webdriver.common.by import By
 from selenium.webdriver.common.keys import Keys
 from selenium.webdriver.support.ui import Select, WebDriverWait
@@ -24,26 +23,7 @@ from espresso.schema import Frame, KeyItem, Question, Span, Task, Truth
 HOSTILE = (
     "</script><script>document.title = 'owned'</script><img src=x onerror=\"document.title = 'owned'\"> {{ 7 * 7 }} & <b>bold</b>"
 )
-FLAGS = (
-    "--headless --no-sandbox --disable-gpu --no-first-run --disable-background-networking --disable-component-update "
-    "--disable-sync --window-size=1200,900"
-)
-LOGS = {"browser": "ALL", "performance": "ALL"}
 REJECTED = {"0-1": ("filter", "not objective: it asks for an opinion"), "0-2": ("guess", "the answer is known without the video")}
-
-
-@pytest.fixture(scope="module")
-def chromium(tmp_path_factory):
-    if not (shutil.which("chromium") and shutil.which("chromedriver")):
-        pytest.skip("needs chromium and chromedriver")
-    options = webdriver.ChromeOptions()
-    for flag in (*FLAGS.split(), f"--user-data-dir={tmp_path_factory.mktemp('profile')}"):
-        options.add_argument(flag)
-    options.binary_location = shutil.which("chromium")
-    options.set_capability("goog:loggingPrefs", LOGS)
-    browser = webdriver.Chrome(options, Service(shutil.which("chromedriver")))
-    yield browser
-    browser.quit()
 
 
 def grounded(question):
@@ -88,8 +68,7 @@ def opened(chromium, tmp_path):
     """Write and open pages. After the test, check for errors and network requests."""
 
     def open_page(data):
-        for kind in LOGS:
-            chromium.get_log(kind)
+        clear_logs(chromium)
         write_page(data, tmp_path / "page.html")
         chromium.get((tmp_path / "page.html").as_uri())
         return chromium
@@ -98,10 +77,8 @@ def opened(chromium, tmp_path):
     chromium.execute_cdp_cmd("Browser.setDownloadBehavior", downloads)
     yield open_page
     chromium.execute_script("localStorage.clear()")
-    assert chromium.get_log("browser") == []
-    sent = [json.loads(entry["message"])["message"] for entry in chromium.get_log("performance")]
-    asked = {each["params"]["request"]["url"] for each in sent if each["method"] == "Network.requestWillBeSent"}
-    assert {url.partition(":")[0] for url in asked} <= {"file", "data", "blob"}
+    assert console(chromium) == []
+    assert {url.partition(":")[0] for url in requested(chromium)} <= {"file", "data", "blob"}
 
 
 def shown(browser):
