@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import get_args
+from typing import Any, get_args
 
 from pydantic import Field
 
@@ -249,6 +250,18 @@ class Service:
             raise QuestionError(f"question, reference and answer are too long. Shorten them to {MAX_CHARACTERS} characters.")
         judge = Judge.from_session(session, samples=request.samples, seed=request.seed)
         return await judge.score(*texts)
+
+    @asynccontextmanager
+    async def running(self, load: Callable[[], Any] | None) -> AsyncIterator[None]:
+        """Run as long as an application does: start to load the models, and close at the end.
+
+        Args:
+            load: starts to load the models; None loads each when it is first asked.
+        """
+        loading = load() if load else None  # a reference, or the task could be collected
+        yield
+        del loading
+        await self.close()
 
     async def close(self) -> None:
         """Close all connections, free the models and delete the uploads."""

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import AsyncIterator, Callable, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import Callable, Sequence
 from importlib import resources
 from typing import Annotated, Any, Literal
 
@@ -80,20 +79,12 @@ def create_app(service: Service, load: Callable[[], Any] | None = None) -> FastA
         service: answers the requests; it is closed with the application.
         load: starts to load the models; called when the application starts.
     """
-
-    @asynccontextmanager
-    async def lifespan(app: FastAPI) -> AsyncIterator[None]:
-        loading = load() if load else None  # a reference, or the task could be collected
-        yield
-        del loading
-        await service.close()
-
     app = FastAPI(
         title="Espresso",
         summary="Questions about images and videos, answered with evidence.",
         docs_url=None,
         redoc_url=None,
-        lifespan=lifespan,
+        lifespan=lambda _: service.running(load),
         responses=ERRORS,
     )
     _add_chat(app, service)

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import AsyncIterator, Callable, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Annotated, Any
@@ -87,17 +86,9 @@ def create_app(
         reports: pages about runs and datasets.
         folders: folders whose files the page lists.
     """
-
-    @asynccontextmanager
-    async def lifespan(app: FastAPI) -> AsyncIterator[None]:
-        loading = load() if load else None  # a reference, or the task could be collected
-        yield
-        del loading
-        await service.close()
-
     # Open pages hold connections; that stopping ends them is no error.
     logging.getLogger("uvicorn.error").addFilter(lambda _: not service.places.stopped)
-    app = FastAPI(title="Espresso", docs_url=None, redoc_url=None, openapi_url=None, lifespan=lifespan)
+    app = FastAPI(title="Espresso", docs_url=None, redoc_url=None, openapi_url=None, lifespan=lambda _: service.running(load))
     visuals = Visuals(service)
     _add_media(app, visuals)
     _add_reports(app, reports)
