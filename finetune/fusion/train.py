@@ -31,6 +31,7 @@ from finetune.fusion.pretraining import CaptionBatches, FusionForPretraining
 from finetune.fusion.puzzles import Features, PuzzleCollator, answers, features_of, load_rows
 from finetune.fusion.rows import MinedBatches, RowCollator, hidden_sides, reasons, statements
 from finetune.install import check_output
+from finetune.precision import attention
 from finetune.provenance import package_versions
 
 Stage = Literal["pretrain", "tsp", "pairs", "puzzles"]
@@ -149,7 +150,8 @@ def train(config: FusionTraining, stage: Stage, *, steps: int | None = None) -> 
         train_dataset=training.dataset,
     )
     checkpoint = latest_checkpoint(checkpoints, processes=processes, quiet=not trainer.is_world_process_zero())
-    trainer.train(resume_from_checkpoint=checkpoint)
+    with attention(bf16=config.bf16):
+        trainer.train(resume_from_checkpoint=checkpoint)
     losses = [entry["loss"] for entry in trainer.state.log_history if "loss" in entry]
     lineage = Lineage(
         stage=stage,

@@ -31,6 +31,7 @@ from finetune.checkpoints import CompleteCheckpoints, latest_checkpoint, writing
 from finetune.lora.collate import IGNORE_INDEX, ConversationCollator, TrainingRow
 from finetune.lora.config import FinetuneConfig, StageConfig
 from finetune.lora.grouping import SeededLengthSampler, approximate_length
+from finetune.precision import attention
 
 logger = logging.getLogger(__name__)
 
@@ -97,7 +98,8 @@ def train(
     trainer = new_trainer()
     checkpoint = latest_checkpoint(checkpoints, processes=trainer.args.world_size, quiet=not trainer.accelerator.is_main_process)
     try:
-        trainer.train(resume_from_checkpoint=checkpoint)
+        with attention(bf16=trainer.args.bf16):
+            trainer.train(resume_from_checkpoint=checkpoint)
     except EspressoError as error:
         raise type(error)(_without_traceback(str(error))) from error
     after = _evaluate(trainer) if held_out else {}

@@ -22,6 +22,7 @@ from espresso.files import replace_folder
 from espresso.profiles.weights import weights_digest
 from finetune.checkpoints import CompleteCheckpoints, claim_checkpoints, latest_checkpoint, writing
 from finetune.install import check_output
+from finetune.precision import attention
 from finetune.tiny import build, clip, forward
 from finetune.tiny.config import TinyConfig
 from finetune.tiny.data import Batch, SelectorBatches, VisionBatches
@@ -94,7 +95,8 @@ def train(config: TinyConfig) -> Path:
         train_dataset=trained.batches,
     )
     checkpoint = latest_checkpoint(config.checkpoints, processes=processes, quiet=not trainer.is_world_process_zero())
-    trainer.train(resume_from_checkpoint=checkpoint)
+    with attention(bf16=config.bf16):
+        trainer.train(resume_from_checkpoint=checkpoint)
     if trainer.is_world_process_zero():
         with writing(config.output, "the model"):
             save(config, trained.model, trained.processor)

@@ -58,6 +58,17 @@ def test_each_stage_starts_from_the_one_before(tmp_path):
     assert lineage["start"]
 
 
+def test_mixed_precision_trains_the_same_model_in_float32_weights(tmp_path):
+    trained = {}
+    for bf16 in (False, True):
+        config = settings(tmp_path, pretrain=None, tsp=None, bf16=bf16, output=str(tmp_path / str(bf16)))
+        train(config, "pairs", steps=3)
+        trained[bf16] = FusionForPairs.from_pretrained(config.output / "pairs").state_dict()
+    assert {weight.dtype for weight in trained[True].values()} == {torch.float32}
+    name = "fusion.vision_projection.weight"
+    assert 0 < (trained[False][name] - trained[True][name]).abs().max() < 5e-3, "rounded otherwise, trained alike"
+
+
 def test_a_stage_whose_predecessor_is_not_trained_is_refused(tmp_path):
     with pytest.raises(DataError, match="the stage 'pretrain' is not trained yet"):
         train(settings(tmp_path), "tsp", steps=1)
