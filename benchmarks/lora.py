@@ -66,7 +66,7 @@ def _parts(content: Sequence[str | Picture]) -> list[dict[str, str]]:
 def main() -> None:
     """Print both speeds and their ratio."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--config", type=Path, default=Path("finetune/configs/tiny.yaml"), help="training config")
+    parser.add_argument("--config", type=Path, default=Path("finetune/configs/lora/tiny.yaml"), help="training config")
     parser.add_argument("--steps", type=int, default=30, help="training steps of each round")
     parser.add_argument("--rounds", type=int, default=2)
     options = parser.parse_args()

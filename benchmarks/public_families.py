@@ -25,7 +25,7 @@ server accepts several pictures. The columns of the table:
 
 Below the table: the embedders embed a long text; the command line answers a question with a copy of
 the profile `laptop` that has the miniatures, and trains two steps of each stage with a copy of
-`finetune/configs/laptop.yaml`.
+`finetune/configs/lora/laptop.yaml`.
 """
 
 from __future__ import annotations
@@ -130,7 +130,7 @@ def _role(miniature: Miniature) -> tuple[Profile, LocalRole]:
 
 def _save_adapter(model: Path, out: Path) -> str:
     """Save a random adapter with the settings of `laptop.yaml`; return what it covers."""
-    config = read_config(ROOT / "finetune" / "configs" / "laptop.yaml", FinetuneConfig)
+    config = read_config(ROOT / "finetune" / "configs" / "lora" / "laptop.yaml", FinetuneConfig)
     adapted = train.load_model(config, str(model), None)
     base: Any = adapted.get_base_model()
     decoder = base.get_decoder()
@@ -341,7 +341,7 @@ def ask(folder: Path) -> str:
 def finetune(folder: Path) -> Iterator[str]:
     """Train two steps of each stage from the command line, with a copy of `laptop.yaml`."""
     with tempfile.TemporaryDirectory() as temporary:
-        config = yaml.safe_load((ROOT / "finetune" / "configs" / "laptop.yaml").read_text(encoding="utf-8"))
+        config = yaml.safe_load((ROOT / "finetune" / "configs" / "lora" / "laptop.yaml").read_text(encoding="utf-8"))
         model = miniatures.build(miniatures.QWEN3_VL, folder / miniatures.QWEN3_VL.name)
         config |= {"model": str(model), "output": f"{temporary}/lora", "batch": 2, "data": [{"format": "world", "count": 8}]}
         file = Path(temporary) / "laptop.yaml"

@@ -1,6 +1,7 @@
-"""Training of a reasoner in two LoRA stages, and of the embedded tiny models from scratch.
+"""Training: a reasoner in two LoRA stages, and the models that are trained from scratch.
 
-`config` reads the YAML files in `configs/`, which start with the command that runs them. `lora`
-trains the two stages, evidence and answer; `provenance` records how an adapter was trained; `tiny`
-trains the tiny models; `install` copies a trained model or adapter into a profile.
+`config` reads the YAML files in `configs/`, sorted by the package that uses them; each starts with
+the command that runs it. `lora` trains the two stages, evidence and answer; `provenance` records
+how an adapter was trained; `tiny` trains the tiny models, `fusion` classifiers of visuals and text,
+and `selector` a ranking head; `install` copies a trained model or adapter into a profile.
 """

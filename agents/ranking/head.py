@@ -4,7 +4,7 @@ Each member of the ensemble reads, per caption, the product of the embeddings of
 question, projected to a few dimensions, and the features of `agents.ranking.features`. It gives
 the log-odds that the frame shows what the question asks about. The relevance is their mean.
 
-    espresso finetune selector finetune/configs/selector.yaml
+    espresso finetune selector finetune/configs/selector/nextgqa.yaml
 
 trains it (`finetune.selector`). All members are computed at once: each parameter has a leading
 dimension for them.

@@ -33,7 +33,7 @@ def finetune() -> None:
 
 @app.command()
 def evidence(
-    config: Annotated[Path, typer.Argument(help="A YAML file such as finetune/configs/tiny.yaml.")],
+    config: Annotated[Path, typer.Argument(help="A YAML file such as finetune/configs/lora/tiny.yaml.")],
     steps: Steps = None,
     output: Output = None,
     as_json: AsJson = False,
@@ -68,7 +68,7 @@ def answer(
 
 @app.command()
 def ground(
-    config: Annotated[Path, typer.Argument(help="A YAML file with data from the world, such as finetune/configs/tiny.yaml.")],
+    config: Annotated[Path, typer.Argument(help="A YAML file with data of the world, as finetune/configs/lora/tiny.yaml.")],
     steps: Steps = None,
     output: Output = None,
     as_json: AsJson = False,
@@ -136,7 +136,7 @@ def check(
 
 @app.command()
 def ablate(
-    config: Annotated[Path, typer.Argument(help="A YAML file with data from the world, such as finetune/configs/tiny.yaml.")],
+    config: Annotated[Path, typer.Argument(help="A YAML file with data of the world, as finetune/configs/lora/tiny.yaml.")],
     seeds: Annotated[int, typer.Option(min=1, help="Number of trainings per variant.")] = 3,
     rows: Annotated[int, typer.Option(min=1, help="Training questions per stage.")] = 8000,
     limit: Annotated[int, typer.Option(min=1, help="Number of test questions.")] = 420,
@@ -168,7 +168,7 @@ def ablate(
 
 @app.command()
 def tiny(
-    config: Annotated[Path, typer.Argument(help="A YAML file such as finetune/configs/tiny-vlm.yaml.")],
+    config: Annotated[Path, typer.Argument(help="A YAML file such as finetune/configs/tiny/vlm.yaml.")],
     batches: Annotated[int | None, typer.Option(help="Number of training batches, instead of the config's.")] = None,
     output: Annotated[Path | None, typer.Option(help="Folder for the model, instead of the config's.")] = None,
     checkpoints: Annotated[Path | None, typer.Option(help="Folder for the checkpoints, instead of the config's.")] = None,
@@ -185,7 +185,7 @@ def tiny(
 
 @app.command()
 def selector(
-    config: Annotated[Path, typer.Argument(help="A YAML file such as finetune/configs/selector.yaml.")],
+    config: Annotated[Path, typer.Argument(help="A YAML file such as finetune/configs/selector/nextgqa.yaml.")],
     data: Annotated[Path | None, typer.Option(help="Folder of NExT-GQA with captions, instead of the config's.")] = None,
     folds: Annotated[
         int | None, typer.Option(min=2, help="Train and measure in so many folds by video, instead of training on everything.")
@@ -255,7 +255,7 @@ def fusion(
             help="pretrain: captioned images. tsp: pairs mined from them. pairs: pairs of a dataset. puzzles: SMART-101."
         ),
     ],
-    config: Annotated[Path, typer.Argument(help="A YAML file such as finetune/configs/fusion.yaml.")],
+    config: Annotated[Path, typer.Argument(help="A YAML file such as finetune/configs/fusion/raiv.yaml.")],
     steps: Steps = None,
     output: Annotated[Path | None, typer.Option(help="Folder for the results of all stages, instead of the config's.")] = None,
 ) -> None:

@@ -1,8 +1,8 @@
 """Configuration of the two-stage LoRA training (VideoEspresso, section 4 and Table 8).
 
 Both stages share one YAML file: run `espresso finetune evidence CONFIG`, then `espresso finetune
-answer CONFIG`. The shipped files in `finetune/configs` are for one base model and one kind of
-hardware each.
+answer CONFIG`. The shipped files in `finetune/configs/lora` are for one base model and one kind
+of hardware each.
 """
 
 from __future__ import annotations

@@ -67,7 +67,9 @@ def train_stage(
     out = config.output / stage
     stage_config: StageConfig | None = getattr(config, stage)
     if stage_config is None:
-        raise DataError(f"this config has no section {stage!r}. Add one with a learning_rate, as finetune/configs/tiny.yaml has.")
+        raise DataError(
+            f"this config has no section {stage!r}. Add one with a learning_rate, as in finetune/configs/lora/tiny.yaml."
+        )
     check_output(out)
     continues = stage == "answer" and config.answer.has_first_stage
     first = (config.answer.first or config.output / "evidence") if continues else None

@@ -20,6 +20,7 @@ from finetune.tiny.config import TinyConfig
 from finetune.tiny.train import train
 
 CONFIGS = Path(__file__).parents[2] / "finetune" / "configs"
+SHIPPED_CONFIGS = sorted(path for path in CONFIGS.glob("*/*.yaml") if path.parent.name != "accelerate")
 
 
 @pytest.fixture
@@ -118,12 +119,11 @@ def test_an_adapter_is_not_trained_over_a_shipped_one(make_config):
         train_stage(make_config(SHIPPED / "tiny"), "evidence", steps=1)
 
 
-@pytest.mark.parametrize("path", sorted(CONFIGS.glob("*.yaml")), ids=lambda path: path.stem)
+@pytest.mark.parametrize("path", SHIPPED_CONFIGS, ids=lambda path: f"{path.parent.name}/{path.stem}")
 def test_every_shipped_config_trains_into_checkpoints(path):
     kinds = {
-        "tiny-": TinyConfig, "fusion": FusionTraining, "raiv": RaivStudy, "selector": SelectorConfig,
-        "smart101-paper": FusionTraining, "smart101": Smart101Study,
+        "lora": FinetuneConfig, "tiny": TinyConfig, "selector": SelectorConfig, "fusion": FusionTraining,
+        "fusion/raiv-study": RaivStudy, "fusion/smart101": Smart101Study,
     }  # fmt: skip
-    kind = next((kind for name, kind in kinds.items() if path.stem.startswith(name)), FinetuneConfig)
-    config = read_config(path, kind)
-    assert config.output.parts[0] == "checkpoints"
+    kind = kinds.get(f"{path.parent.name}/{path.stem}", kinds[path.parent.name])
+    assert read_config(path, kind).output.parts[0] == "checkpoints"

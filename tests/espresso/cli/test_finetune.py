@@ -11,7 +11,7 @@ from finetune.config import read_config
 from finetune.lora.config import FinetuneConfig
 
 ROOT = Path(__file__).parents[3]
-TINY = ROOT / "finetune" / "configs" / "tiny.yaml"
+TINY = ROOT / "finetune" / "configs" / "lora" / "tiny.yaml"
 BASE = ROOT / "espresso" / "profiles" / "tiny" / "vlm"
 
 

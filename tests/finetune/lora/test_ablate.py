@@ -18,7 +18,7 @@ BY_FOLDER = {variant.folder: variant for variant in VARIANTS}
 
 @pytest.fixture(scope="module")
 def config(base, tmp_path_factory):
-    path = Path(finetune.__file__).parent / "configs" / "tiny.yaml"
+    path = Path(finetune.__file__).parent / "configs" / "lora" / "tiny.yaml"
     changes = {"model": str(base), "output": tmp_path_factory.mktemp("ablation"), "batch": 4, "device_batch": 4}
     return read_config(path, FinetuneConfig, **changes)
 

@@ -8,7 +8,7 @@ from espresso import profiles
 from finetune.config import read_config
 from finetune.lora.config import AnswerStageConfig, FinetuneConfig
 
-CONFIGS = Path(__file__).parents[3] / "finetune" / "configs"
+CONFIGS = Path(__file__).parents[3] / "finetune" / "configs" / "lora"
 
 
 @pytest.mark.parametrize("name", ["paper", "qwen3-vl-8b", "laptop", "tiny"])
@@ -18,7 +18,7 @@ def test_every_shipped_config_is_valid_and_starts_with_its_commands(name):
     head = path.read_text().split("\nmodel:")[0]
     if name != "tiny":  # its learning rates were tuned
         assert config.answer.learning_rate == pytest.approx(config.evidence.learning_rate / 2)
-    assert f"espresso finetune evidence finetune/configs/{name}.yaml" in head
+    assert f"espresso finetune evidence finetune/configs/lora/{name}.yaml" in head
     assert "espresso finetune answer" in head
 
 

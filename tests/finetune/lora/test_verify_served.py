@@ -20,7 +20,7 @@ from finetune.lora.examples import load
 from finetune.lora.verify_served import STAGES
 
 ROOT = Path(__file__).parents[3]
-CONFIG = "finetune/configs/tiny.yaml"
+CONFIG = "finetune/configs/lora/tiny.yaml"
 BASE = profiles.load("tiny").reasoner.model
 
 
