@@ -51,7 +51,7 @@ def describe(situation: Situation, rng: random.Random) -> str:
     """
     agent, target = situation.roles.get("agent"), situation.roles.get("target")
     act = " ".join(filter(None, (agent and with_article(agent), situation.verb, target and with_article(target))))
-    with_act = not situation.objects or rng.random() < 0.6
+    with_act = bool(act) and (not situation.objects or rng.random() < 0.6)
     others = [noun for noun in situation.objects if not with_act or noun not in (agent, target)]
     seen = rng.sample(others, min(rng.randint(0 if with_act else 1, MOST_OBJECTS), len(others)))
     return rng.choice(WORDINGS).format(", ".join([*([act] if with_act else []), *map(with_article, seen)]))

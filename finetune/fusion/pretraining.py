@@ -160,7 +160,7 @@ def draw_batch(situations: Sequence[Situation], size: int, rng: random.Random) -
 
 def _named(situation: Situation) -> list[str]:
     """Return the verb and the nouns of a situation."""
-    return [situation.verb, *_nouns(situation)]
+    return [*filter(None, [situation.verb]), *_nouns(situation)]
 
 
 def _nouns(situation: Situation) -> list[str]:

@@ -52,7 +52,7 @@ class Situation:
     visual: VisualReference
 
     verb: str
-    """The action as a present participle: "jumping"."""
+    """The action as a present participle: "jumping". Empty if the visual shows none."""
 
     roles: Mapping[str, str]
     """Role -> noun without article. Roles without a value, or without agreement, are left out."""

@@ -34,5 +34,5 @@ def test_held_out_puzzles_are_those_of_the_puzzle_split():
 def test_a_caption_says_facts_of_its_picture():
     for situation in situations(1):
         caption = describe(situation, random.Random(0))
-        assert situation.verb in caption or any(re.search(rf"\b{re.escape(each)}\b", caption) for each in situation.objects)
+        assert any(re.search(rf"\b{re.escape(each)}\b", caption) for each in situation.objects)
         assert situation.visual.kind == "image"
