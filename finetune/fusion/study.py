@@ -47,7 +47,7 @@ Dataset = Literal["im-im", "im-vid", "vid-vid", "im-im-g", "im-vid-g", "vid-vid-
 WRITTEN: dict[Dataset, Kind] = {"im-im-g": "im-im", "im-vid-g": "im-vid", "vid-vid-g": "vid-vid"}
 """Datasets with statements of a model, "G" in the paper -> kind of their pairs."""
 
-UNRELATED = ("output", "seeds", "shares", "save_every", "workers", "threads")
+UNRELATED = ("output", "seeds", "shares", "pipelines", "save_every", "workers", "threads")
 """Keys of a configuration that may change when a study goes on."""
 
 BATCH = 100
