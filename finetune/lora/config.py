@@ -183,6 +183,8 @@ class FinetuneConfig(Settings):
     weight_decay: float = Field(default=0.0, ge=0)
     gradient_checkpointing: bool = False
     """Whether to recompute activations in the backward pass: less memory, but slower."""
+    bf16: bool = False
+    """Whether to train in mixed precision; always true of a base model in bfloat16."""
     save_every: int = Field(default=200, gt=0)
     """Steps between checkpoints."""
     workers: int = Field(default=2, ge=0)

@@ -172,7 +172,7 @@ def training_arguments(
         warmup_steps=config.warmup,  # a value below 1 is a share of the steps
         weight_decay=config.weight_decay,
         gradient_checkpointing=config.gradient_checkpointing,
-        bf16=dtype is torch.bfloat16,
+        bf16=config.bf16 or dtype is torch.bfloat16,
         use_cpu=not torch.cuda.is_available(),
         dataloader_num_workers=config.workers,
         dataset_kwargs={"skip_prepare_dataset": True},

@@ -1,9 +1,10 @@
 """Training examples of an LVLM: pairs of the world, with evidence over both visuals.
 
 The evidence says for each visual what happens, in the words of the world's captions, and which
-other things are seen; then whether each visual shows what the statement is about: "first: red
-circle hits blue square; green star. second: lid covers pan. a green star: yes, no.". Without the
-last part, a small model does not learn from true and false alone how they follow from the rest.
+other things are seen. "yes" follows what the statement is about, and "same" or "different" ends the
+evidence for a comparison: "first: red circle hits blue square; black cross, green star yes. second:
+lid covers pan; red square.". Without these words, a small model does not learn from true and false
+alone how they follow from the rest.
 """
 
 from __future__ import annotations
@@ -19,15 +20,9 @@ from espresso.datasets.raiv.pairs import RaivPair, build_split
 from espresso.datasets.raiv.questions import statement_question
 from espresso.datasets.raiv.reasons import reason_question
 from espresso.datasets.raiv.situations import Situation, VisualReference
-from espresso.datasets.raiv.statements import Kind, Way, names, way
+from espresso.datasets.raiv.statements import Claim, Kind, names, shows, way
 from espresso.datasets.world import RenderedFrame
 from espresso.schema import Question
-
-SHOWN: dict[Way, str] = {
-    "both": "yes, yes", "first": "yes, no", "second": "no, yes", "neither": "no, no", "same": "yes, yes, same",
-    "different": "yes, yes, different",
-}  # fmt: skip
-"""How two visuals relate -> whether each shows the topic, and for a comparison the result."""
 
 
 def world_examples(
@@ -62,12 +57,12 @@ def _example(pair: RaivPair, question: Question, shown: tuple[Situation, Situati
     frames = [_frames(visual, rng) for visual in pair.visuals]
     found = way(pair.claim, *shown)
     assert found, "a pair whose annotations do not say is not built"
-    seen = [f"{place}: {_said(each)}." for place, each in zip(("first", "second"), shown, strict=True)]
+    seen = [f"{place}: {_said(each, pair.claim)}." for place, each in zip(("first", "second"), shown, strict=True)]
     return Example(
         id=pair.id if question.options == ("True", "False") else f"{pair.id}-reason",
         question=question.text,
         frames=tuple(frame for each in frames for frame in each),
-        evidence=f"{' '.join(seen)} {pair.topic}: {SHOWN[found]}.",
+        evidence=" ".join([*seen, *([f"{found}."] if found in ("same", "different") else [])]),
         answer=question.answer or "",
         options=question.options or (),
         names=tuple(name for name, each in zip(names(pair.kind), frames, strict=True) for _ in each),
@@ -84,9 +79,18 @@ def _frames(visual: VisualReference, rng: random.Random) -> tuple[RenderedFrame,
     return tuple(RenderedFrame(frame.split, frame.index, time) for time in times)
 
 
-def _said(situation: Situation) -> str:
-    """Return what a visual shows: what happens, and the things that only stand by."""
+def _said(situation: Situation, claim: Claim) -> str:
+    """Return what a visual shows: what happens, and the things that only stand by.
+
+    "yes" follows the topic of the claim.
+    """
     start, end = situation.visual.span or (0.0, 0.0)
     story = procedural.story(situation.split, int(situation.visual.path.rpartition("/")[2]))
-    others = [noun for noun in situation.objects if noun not in situation.roles.values()]
-    return "; ".join(filter(None, (story.caption((start + end) / 2), ", ".join(others))))
+    act = story.caption((start + end) / 2)
+    others = {noun: noun for noun in situation.objects if noun not in situation.roles.values()}
+    if shows(claim, situation):
+        if claim.topic == "object" and claim.noun in others:
+            others[claim.noun] += " yes"
+        else:
+            act += " yes"
+    return "; ".join(filter(None, (act, ", ".join(others.values()))))

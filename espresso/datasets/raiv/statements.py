@@ -82,7 +82,7 @@ class Claim:
 
 def way(claim: Claim, first: Situation, second: Situation) -> Way | None:
     """Return how the claim's topic relates two situations; None if the annotations do not say."""
-    left, right = _shows(claim, first), _shows(claim, second)
+    left, right = shows(claim, first), shows(claim, second)
     if left is None or right is None:
         return None
     if not (left and right):
@@ -103,7 +103,7 @@ def is_true(claim: Claim, first: Situation, second: Situation) -> bool | None:
     return None if found is None else found in TRUE_WAYS[claim.relation]
 
 
-def _shows(claim: Claim, situation: Situation) -> bool | None:
+def shows(claim: Claim, situation: Situation) -> bool | None:
     """Return whether a situation shows the topic; None if the annotations do not say."""
     if claim.topic == "object":
         return True if claim.noun in situation.objects else None if claim.noun in situation.unsure else False
