@@ -49,6 +49,18 @@ def test_an_interrupted_training_resumes_to_the_same_weights(make_config, tmp_pa
     assert all(torch.allclose(one[name], other[name], atol=1e-6) for name in one)
 
 
+def test_mixed_precision_trains_nearly_the_same_adapter(make_config, tmp_path):
+    losses, weights = [], []
+    for bf16 in (False, True):
+        config = make_config(tmp_path / str(bf16), bf16=bf16, held_out=[{"format": "world", "split": "val", "count": 4}])
+        provenance, _ = train_stage(config, "evidence", steps=2)
+        losses.append(provenance.after["loss"])
+        weights.append(load_file(config.output / "evidence" / "adapter_model.safetensors"))
+    assert losses[0] != losses[1], "computed otherwise"
+    assert losses[0] == pytest.approx(losses[1], rel=0.1)
+    assert {weight.dtype for weight in weights[1].values()} == {torch.float32}
+
+
 def test_an_adapter_without_effect_is_an_error(make_config, tmp_path):
     with pytest.raises(ModelError, match="changes no logits"):
         train_stage(make_config(tmp_path, evidence={"learning_rate": 1e-30}), "evidence", steps=1)
