@@ -4,22 +4,18 @@ from __future__ import annotations
 
 import asyncio
 import json
-import logging
 import os
 from collections.abc import Sequence
-from pickle import UnpicklingError
 from typing import Any, Protocol
 
 import numpy as np
 
 from espresso.errors import ModelError, ProfileError
-from espresso.forks import Lock
-from espresso.models.hub import LOADING, fetch, no_progress_bars
+from espresso.models.hub import LazyModel
 from espresso.profiles import LocalEmbedder, ServerEmbedder
 from espresso.profiles.address import check_key, without_credentials
 from espresso.profiles.weights import identity
 
-log = logging.getLogger(__name__)
 _TIMEOUT_S = 120.0
 
 
@@ -63,13 +59,12 @@ class TransformersEmbedder:
 
     def __init__(self, role: LocalEmbedder) -> None:
         self.name = identity(role.model)
-        self._role = role
-        self._loaded: tuple[Any, Any] | None = None
-        self._lock = Lock()
+        self._pooling = role.pooling
+        self._model = LazyModel(role.model, role.download, _load, "[embedder]")
 
     async def load(self) -> None:
         """Load the model; see `Embedder.load`."""
-        await asyncio.to_thread(self._load)
+        await asyncio.to_thread(self._model.get)
 
     async def embed(self, texts: Sequence[str]) -> np.ndarray:
         """Return unit vectors; see `Embedder.embed`."""
@@ -77,48 +72,30 @@ class TransformersEmbedder:
 
     def close(self) -> None:
         """Free the weights; the next use loads them again."""
-        self._loaded = None
+        self._model.close()
 
     def _embed(self, texts: list[str]) -> np.ndarray:
         import torch  # noqa: PLC0415 - takes seconds
         from torch.nn.functional import normalize  # noqa: PLC0415
 
-        tokenizer, model = self._load()
+        tokenizer, model = self._model.get()
         with torch.inference_mode():
-            inputs = tokenizer(texts, padding=True, truncation=True, return_tensors="pt")
+            inputs = tokenizer(texts, padding=True, truncation=True, return_tensors="pt").to(model.device)
             hidden = model(**inputs).last_hidden_state
-            if self._role.pooling == "first":
+            if self._pooling == "first":
                 pooled = hidden[:, 0]
             else:
                 mask = inputs["attention_mask"].unsqueeze(-1)
                 pooled = (hidden * mask).sum(1) / mask.sum(1)
-            vectors: np.ndarray = normalize(pooled.float()).numpy()
+            vectors: np.ndarray = normalize(pooled.float()).cpu().numpy()
             return vectors
 
-    def _load(self) -> tuple[Any, Any]:
-        """Return tokenizer and model; the first call loads them."""
-        with self._lock:
-            if self._loaded is None:
-                self._loaded = self._read()
-            return self._loaded
 
-    def _read(self) -> tuple[Any, Any]:
-        folder = fetch(self._role.model, self._role.download)
-        from safetensors import SafetensorError  # noqa: PLC0415
-        from transformers import AutoModel, AutoTokenizer  # noqa: PLC0415 - takes seconds
+def _load(folder: str) -> tuple[Any, Any]:
+    """Return tokenizer and model."""
+    from transformers import AutoModel, AutoTokenizer  # noqa: PLC0415 - takes seconds
 
-        try:
-            with LOADING, no_progress_bars():
-                tokenizer = AutoTokenizer.from_pretrained(folder, padding_side="right")
-                model = AutoModel.from_pretrained(folder, weights_only=True).eval()
-        except (OSError, ValueError, RuntimeError, ImportError, UnpicklingError, SafetensorError) as error:
-            reason = next(iter(str(error).splitlines()), type(error).__name__)
-            raise ModelError(
-                f"{self._role.model}: cannot load this embedder ({reason}). "
-                "Name another model in [embedder] of the profile, such as BAAI/bge-small-en-v1.5."
-            ) from error
-        log.info("loaded the embedder %s", self.name)
-        return tokenizer, model
+    return AutoTokenizer.from_pretrained(folder, padding_side="right"), AutoModel.from_pretrained(folder, weights_only=True)
 
 
 class OpenAIEmbedder:

@@ -50,7 +50,7 @@ def test_the_models_that_a_strategy_needs_are_loaded(session, roles, strategy, l
 
 def test_a_broken_embedder_stops_an_open_run_before_any_model_is_asked(roles, session, tmp_path):
     roles.embedder = make_embedder(LocalEmbedder(backend="transformers", model=str(tmp_path)))
-    with pytest.raises(ModelError, match=r"cannot load this embedder .* Name another model in \[embedder\]"):
+    with pytest.raises(ModelError, match=r"cannot load this model .* Name another one in \[embedder\]"):
         run("world", limit=1, protocol="open", session=session, out=tmp_path / "run")
     assert not any(model.asked for model in (roles.captioner, roles.selector, roles.reasoner))
     assert not (tmp_path / "run").exists()

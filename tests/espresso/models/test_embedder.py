@@ -74,7 +74,7 @@ async def test_weights_in_a_pickle_give_the_same_vectors(pickled):
 
 async def test_a_pickle_that_runs_code_is_refused(pickled, tmp_path):
     torch.save({"weight": Attack(tmp_path / "attacked")}, tmp_path / "pytorch_model.bin")
-    with pytest.raises(ModelError, match="cannot load this embedder"):
+    with pytest.raises(ModelError, match="cannot load this model"):
         await make_embedder(pickled).load()
     assert not (tmp_path / "attacked").exists()
 
@@ -92,9 +92,9 @@ class Attack:
 async def test_a_loaded_embedder_embeds_at_once():
     embedder = make_embedder(TINY.embedder)
     await embedder.load()
-    loaded = embedder._loaded
+    _, model = embedder._model._loaded
     await embedder.embed(["red square"])
-    assert embedder._loaded is loaded is not None
+    assert embedder._model.get()[1] is model
 
 
 async def test_loading_a_served_embedder_tries_it():
@@ -111,7 +111,7 @@ async def test_an_embedder_that_cannot_be_used_says_why(tmp_path, monkeypatch):
         await make_embedder(ServerEmbedder(**DOWN, api_key_env="NO_KEY")).embed(["a"])
     with pytest.raises(ModelError, match="the request for embeddings of m failed"):
         await make_embedder(ServerEmbedder(**DOWN)).embed(["a"])
-    with pytest.raises(ModelError, match=rf"{tmp_path}: cannot load this embedder .* Name another model in \[embedder\]"):
+    with pytest.raises(ModelError, match=rf"{tmp_path}: cannot load this model .* Name another one in \[embedder\]"):
         await make_embedder(LocalEmbedder(backend="transformers", model=str(tmp_path))).embed(["a"])
 
 
@@ -151,7 +151,7 @@ async def test_damaged_weights_are_one_sentence(tmp_path):
     damaged = shutil.copytree(source, tmp_path / "damaged")
     with (damaged / "model.safetensors").open("r+b") as file:
         file.truncate(1000)
-    with pytest.raises(ModelError, match="cannot load this embedder"):
+    with pytest.raises(ModelError, match="cannot load this model"):
         await make_embedder(LocalEmbedder(backend="transformers", model=str(damaged))).load()
     with pytest.raises(ModelError, match="cannot load this model"):
         _ = TransformersModel(str(damaged))._engine()
