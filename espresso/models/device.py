@@ -12,14 +12,17 @@ def model_dtype(folder: str | Path | None) -> torch.dtype:
     """Return the number format to load a model in.
 
     A model that was saved in float32 stays in it, so that it replies the same on every machine.
-    Any other model is loaded in the format in which this machine computes fastest: bfloat16 if the
-    device supports it natively (CUDA, AMX, AVX512-BF16), else float32.
+    Any other model is loaded in the format in which this machine computes fastest.
 
     Args:
         folder: folder of the model; None if it is not on this machine yet.
     """
-    if folder is not None and _saved_dtype(Path(folder)) == "float32":
-        return torch.float32
+    saved_as = _saved_dtype(Path(folder)) if folder is not None else None
+    return torch.float32 if saved_as == "float32" else fastest_dtype()
+
+
+def fastest_dtype() -> torch.dtype:
+    """Return bfloat16 if the device multiplies it natively (CUDA, AMX, AVX512-BF16), or float32."""
     if torch.cuda.is_available():
         return torch.bfloat16 if torch.cuda.is_bf16_supported(including_emulation=False) else torch.float32
     cpu = torch.cpu.get_capabilities()

@@ -228,7 +228,8 @@ class FusionTraining(Settings):
     threads: int = Field(default=1, gt=0)
     """Threads of the training process on a CPU."""
     bf16: bool = False
-    """Whether to train in mixed precision. A CPU with AVX512-BF16 takes two thirds of the time."""
+    """Whether to train in mixed precision if the machine multiplies bfloat16 natively. A CPU with
+    AVX512-BF16 then takes two thirds of the time."""
     seed: int = 0
     """Seed of new weights, and of what is drawn from the data."""
 

@@ -31,7 +31,7 @@ from finetune.fusion.pretraining import CaptionBatches, FusionForPretraining
 from finetune.fusion.puzzles import Features, PuzzleCollator, answers, features_of, load_rows
 from finetune.fusion.rows import MinedBatches, RowCollator, hidden_sides, reasons, statements
 from finetune.install import check_output
-from finetune.precision import attention
+from finetune.precision import attention, mixed_precision
 from finetune.provenance import package_versions
 
 Stage = Literal["pretrain", "tsp", "pairs", "puzzles"]
@@ -122,6 +122,7 @@ def train(config: FusionTraining, stage: Stage, *, steps: int | None = None) -> 
     torch.set_num_threads(config.threads)
     set_seed(config.seed)
     processor = FusionProcessor.from_pretrained(start) if start else build_processor(config.encoders)
+    bf16 = mixed_precision(asked=config.bf16)
     training = _prepare(config, stage, start, processor, processes, steps)
     trainer = CompleteCheckpoints(
         TrainingModel(training.model),
@@ -139,7 +140,7 @@ def train(config: FusionTraining, stage: Stage, *, steps: int | None = None) -> 
             save_total_limit=1,
             remove_unused_columns=False,
             report_to=[],
-            bf16=config.bf16,
+            bf16=bf16,
             use_cpu=not torch.cuda.is_available(),
             dataloader_num_workers=config.workers,
             dataloader_prefetch_factor=2 if config.workers else None,
@@ -150,7 +151,7 @@ def train(config: FusionTraining, stage: Stage, *, steps: int | None = None) -> 
         train_dataset=training.dataset,
     )
     checkpoint = latest_checkpoint(checkpoints, processes=processes, quiet=not trainer.is_world_process_zero())
-    with attention(bf16=config.bf16):
+    with attention(bf16=bf16):
         trainer.train(resume_from_checkpoint=checkpoint)
     losses = [entry["loss"] for entry in trainer.state.log_history if "loss" in entry]
     lineage = Lineage(

@@ -184,7 +184,8 @@ class FinetuneConfig(Settings):
     gradient_checkpointing: bool = False
     """Whether to recompute activations in the backward pass: less memory, but slower."""
     bf16: bool = False
-    """Whether to train in mixed precision; always true of a base model in bfloat16."""
+    """Whether to train in mixed precision if the machine multiplies bfloat16 natively. A base model
+    in bfloat16 is always trained so."""
     save_every: int = Field(default=200, gt=0)
     """Steps between checkpoints."""
     workers: int = Field(default=2, ge=0)

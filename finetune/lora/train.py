@@ -31,7 +31,7 @@ from finetune.checkpoints import CompleteCheckpoints, latest_checkpoint, writing
 from finetune.lora.collate import IGNORE_INDEX, ConversationCollator, TrainingRow
 from finetune.lora.config import FinetuneConfig, StageConfig
 from finetune.lora.grouping import SeededLengthSampler, approximate_length
-from finetune.precision import attention
+from finetune.precision import attention, mixed_precision
 
 logger = logging.getLogger(__name__)
 
@@ -172,7 +172,7 @@ def training_arguments(
         warmup_steps=config.warmup,  # a value below 1 is a share of the steps
         weight_decay=config.weight_decay,
         gradient_checkpointing=config.gradient_checkpointing,
-        bf16=config.bf16 or dtype is torch.bfloat16,
+        bf16=mixed_precision(asked=config.bf16) or dtype is torch.bfloat16,
         use_cpu=not torch.cuda.is_available(),
         dataloader_num_workers=config.workers,
         dataset_kwargs={"skip_prepare_dataset": True},

@@ -50,8 +50,8 @@ class TinyConfig(Settings):
     seed: int = 0
     """Seed of the batches and of the random weights."""
     bf16: bool = False
-    """Whether to compute in bfloat16, with weights in float32: twice as fast on a CPU with
-    AVX512-BF16, and much slower on one without."""
+    """Whether to compute in bfloat16, with weights in float32, if the machine multiplies it
+    natively: twice as fast on a CPU with AVX512-BF16."""
     threads: int = 2
     """Threads per process."""
     save_every: int = 200

@@ -22,7 +22,7 @@ from espresso.files import replace_folder
 from espresso.profiles.weights import weights_digest
 from finetune.checkpoints import CompleteCheckpoints, claim_checkpoints, latest_checkpoint, writing
 from finetune.install import check_output
-from finetune.precision import attention
+from finetune.precision import attention, mixed_precision
 from finetune.tiny import build, clip, forward
 from finetune.tiny.config import TinyConfig
 from finetune.tiny.data import Batch, SelectorBatches, VisionBatches
@@ -68,6 +68,7 @@ def train(config: TinyConfig) -> Path:
     trained = _verifier(config) if config.role == "verifier" else _language_model(config)
     trained.model.set_attn_implementation("eager")  # a faster backward pass than SDPA on a CPU at these lengths
     steps = config.batches // processes
+    bf16 = mixed_precision(asked=config.bf16)
     trainer = TinyTrainer(
         trained.wrapped,
         TrainingArguments(
@@ -86,7 +87,7 @@ def train(config: TinyConfig) -> Path:
             save_total_limit=1,
             remove_unused_columns=False,
             report_to=[],
-            bf16=config.bf16,
+            bf16=bf16,
             use_cpu=not torch.cuda.is_available(),
             ddp_find_unused_parameters=processes > 1,  # a batch of text does not use the vision tower
             seed=config.seed,
@@ -95,7 +96,7 @@ def train(config: TinyConfig) -> Path:
         train_dataset=trained.batches,
     )
     checkpoint = latest_checkpoint(config.checkpoints, processes=processes, quiet=not trainer.is_world_process_zero())
-    with attention(bf16=config.bf16):
+    with attention(bf16=bf16):
         trainer.train(resume_from_checkpoint=checkpoint)
     if trainer.is_world_process_zero():
         with writing(config.output, "the model"):

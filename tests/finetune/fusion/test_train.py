@@ -58,7 +58,8 @@ def test_each_stage_starts_from_the_one_before(tmp_path):
     assert lineage["start"]
 
 
-def test_mixed_precision_trains_the_same_model_in_float32_weights(tmp_path):
+def test_mixed_precision_trains_the_same_model_in_float32_weights(tmp_path, monkeypatch):
+    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: {"avx512_bf16": True})
     trained = {}
     for bf16 in (False, True):
         config = settings(tmp_path, pretrain=None, tsp=None, bf16=bf16, output=str(tmp_path / str(bf16)))
