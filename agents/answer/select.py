@@ -167,8 +167,8 @@ async def choose(
         by: the strategy.
         budget: most frames to choose.
         taken: frames that were chosen before; they are not chosen again.
-        fill: choose as many frames as the budget and the distances between frames allow, where
-            `embedding` would choose those that are worth it.
+        fill: choose as many frames as the budget allows, where `embedding` would choose those that
+            are worth it.
         names: what prompts call each visual; empty if the captions are those of one video.
 
     Raises:
@@ -217,10 +217,11 @@ async def _ask(
     shown, prompt, note = await fit(offered)
     if note and every and session.roles.ranker:
         rankings = await _rank(question, options, every, session)
-        best = sorted(_pick(rankings, offered, len(shown), (), fill=True), key=lambda each: each.number)
-        note = f"{len(best)} of {len(offered)} captions fit the context of {selector.name}; the most relevant ones are read"
-        shown, prompt, cut = await fit(best)
-        note = f"{note}; {cut}" if cut else note
+        best, cut = _pick(rankings, offered, len(shown), (), fill=True), note
+        while cut:  # the most relevant captions may be longer than those that fitted
+            shown, prompt, cut = await fit(sorted(best, key=lambda each: each.number))
+            best = best[:-1]
+        note = f"{len(shown)} of {len(offered)} captions fit the context of {selector.name}; the most relevant ones are read"
     reply = await selector.chat(prompt.messages, schema=FrameChoice, max_tokens=MAX_TOKENS)
     by_number = {item.number: item for item in shown}
     numbers = dict.fromkeys(reply.parsed.frames) if isinstance(reply.parsed, FrameChoice) else {}
