@@ -11,17 +11,20 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import accumulate
 
 import numpy as np
 
 from agents.ranking.pick import duration
 from agents.ranking.words import INDICATORS, bm25, indicators, overlap, split
 
-_QUESTION, _OPTIONS, _CHANGE, _POSITION = 12, 12, 5, 7
-FEATURES = _QUESTION + _OPTIONS + _CHANGE + _POSITION + len(INDICATORS) + 1 + 1
+_WIDTHS = {"question": 12, "options": 12, "change": 5, "position": 7, "indicators": len(INDICATORS) + 1, "has options": 1}
+FEATURES = sum(_WIDTHS.values())
 """Number of features per caption."""
-OPTION_COLUMNS = slice(_QUESTION, _QUESTION + _OPTIONS)
-"""Columns that are zero if the question has no options."""
+COLUMNS = {
+    name: slice(end - width, end) for (name, width), end in zip(_WIDTHS.items(), accumulate(_WIDTHS.values()), strict=True)
+}
+"""Group of features -> its columns. Those of the options are zero if the question has none."""
 
 
 @dataclass(frozen=True)
@@ -62,7 +65,7 @@ def clip_features(
         overlap(question, captions), bm25(parts.anchor or question, captions) / 5,
     ]  # fmt: skip
     joined = _joined(question, options)
-    to_options = [np.zeros(count)] * (_OPTIONS // 2)
+    to_options = [np.zeros(count)] * (_WIDTHS["options"] // 2)
     if joined:
         each = embedded @ np.stack([vectors[option] for option in options]).T
         words = [bm25(option, captions) / 5 for option in options]
@@ -73,10 +76,10 @@ def clip_features(
     before = np.concatenate([[0.0], 1 - (embedded[1:] * embedded[:-1]).sum(1)])
     mean = embedded.mean(0)
     apart = 1 - embedded @ (mean / max(float(np.linalg.norm(mean)), 1e-12))
-    change = [3 * before, _standardized(before), 3 * np.append(before[1:], 0.0), 3 * apart, _standardized(apart)]
+    change = [3 * before, standardized(before), 3 * np.append(before[1:], 0.0), 3 * apart, standardized(apart)]
     columns = [
-        *(column for values in similarities for column in (values, _standardized(values))),
-        *(column for values in to_options for column in (values, _standardized(values))),
+        *(column for values in similarities for column in (values, standardized(values))),
+        *(column for values in to_options for column in (values, standardized(values))),
         *change,
         *_position(np.asarray(times, dtype=float)),
         *(np.full(count, value) for value in (*indicators(question), float(bool(joined)))),
@@ -89,7 +92,8 @@ def _joined(question: str, options: Sequence[str]) -> list[str]:
     return [f"{question} {', '.join(options)}"] if options else []
 
 
-def _standardized(values: np.ndarray) -> np.ndarray:
+def standardized(values: np.ndarray) -> np.ndarray:
+    """Return values with mean 0 and standard deviation 1, shape (n,); zeros for equal values."""
     deviation = float(values.std())
     result: np.ndarray = (values - values.mean()) / deviation if deviation > 1e-6 else np.zeros_like(values)
     return result

@@ -1,8 +1,12 @@
-"""Pick frames by relevance, spread over time: relevance traded against coverage.
+"""Pick frames that are likely to show what is asked, spread over time.
 
-Of the remaining frames, the most relevant one is taken that keeps a distance in time from those
-that were taken before, as in the spacing of AKS (Tang et al., "Adaptive Keyframe Sampling for Long
-Video Understanding", CVPR 2025).
+Frames near each other usually show the same, so a second one adds little: the frame picked next is
+the one most likely to show what is asked if those before do not. With frames at the times t and s
+that chance is taken to fall by 1 - exp(-|t - s| / (SPREAD * duration)).
+
+AKS (Tang et al., "Adaptive Keyframe Sampling for Long Video Understanding", CVPR 2025) also trades
+relevance against coverage, and splits the video instead. A fixed distance, which this replaced,
+takes an unlikely frame rather than a likely one at a little less than the distance.
 """
 
 from __future__ import annotations
@@ -11,42 +15,45 @@ from collections.abc import Sequence
 
 import numpy as np
 
-GAP = 0.3
-"""Least distance between two frames, as a share of duration / budget."""
+SPREAD = 0.12
+"""Time over which frames show the same, as a share of the duration of the visual."""
 
 
 def pick(
-    relevance: np.ndarray,
+    log_odds: np.ndarray,
     times: Sequence[float],
     budget: int,
     *,
     taken: Sequence[float] = (),
     same: np.ndarray | None = None,
 ) -> list[int]:
-    """Return the positions of the picked frames, the most relevant first.
+    """Return the positions of the picked frames, in the order in which they were picked.
 
     Args:
-        relevance: one value per frame, shape (n,); -inf for frames that must not be picked.
+        log_odds: of each frame, that it shows what is asked, shape (n,); -inf for frames that must
+            not be picked.
         times: seconds of the frames of one visual, ascending, shape (n,).
         budget: most frames to pick.
-        taken: times of frames that were taken before; the distance is kept from them too.
+        taken: times of frames that were taken before; they are not picked again.
         same: whether each frame shows the same as the one before it, shape (n,); of a run of such
             frames only one is picked.
     """
     moments = np.asarray(times, dtype=float)
-    allowed = np.isfinite(relevance)
+    allowed = np.isfinite(log_odds)
     if not allowed.any() or budget < 1:
         return []
-    gap = GAP * duration(moments) / budget
+    chance = np.exp(-np.logaddexp(0.0, -np.where(allowed, log_odds, 0.0)))
+    spread = SPREAD * duration(moments)
     for time in taken:
-        allowed &= np.abs(moments - time) >= gap
+        allowed &= moments != time
+        chance *= _apart(moments, time, spread)
     runs = np.cumsum(~same) if same is not None else np.arange(len(moments))
     picked: list[int] = []
     while allowed.any() and len(picked) < budget:
-        best = int(np.where(allowed, relevance, -np.inf).argmax())
+        best = int(np.where(allowed, chance, -1.0).argmax())
         picked.append(best)
-        allowed &= (np.abs(moments - moments[best]) >= gap) & (runs != runs[best])
-        allowed[best] = False
+        allowed &= runs != runs[best]
+        chance *= _apart(moments, moments[best], spread)
     return picked
 
 
@@ -55,3 +62,8 @@ def duration(times: np.ndarray) -> float:
     if len(times) < 2:
         return 1.0
     return float(times[-1] - times[0] + np.median(np.diff(times)))
+
+
+def _apart(moments: np.ndarray, time: float, spread: float) -> np.ndarray:
+    factor: np.ndarray = 1 - np.exp(-np.abs(moments - time) / spread)
+    return factor

@@ -20,7 +20,9 @@ import numpy as np
 
 from agents.answer.select import choose
 from agents.ranking.embeddings import embed
+from agents.ranking.features import standardized
 from agents.ranking.pick import pick
+from agents.ranking.rank import from_cosine
 from agents.ranking.words import bm25
 from agents.session import Session
 from espresso.datasets.nextqa.nextgqa import CaptionedQuestion
@@ -193,9 +195,9 @@ async def _choose(
             rng = np.random.default_rng([seed, int.from_bytes(sha256(question.id.encode()).digest()[:8])])
             return tuple(sorted(rng.choice(total, min(budget, total), replace=False).tolist())), None
         case "bm25":
-            return tuple(pick(bm25(question.question, question.captions), question.times, budget)), None
+            return tuple(pick(standardized(bm25(question.question, question.captions)), question.times, budget)), None
         case "cosine":
-            return tuple(pick(await cosine(question, session.roles.ranker, session), question.times, budget)), None
+            return tuple(pick(from_cosine(await cosine(question, session.roles.ranker, session)), question.times, budget)), None
     captions = [
         Caption(frame=Frame(index=position, time=time), text=text)
         for position, (time, text) in enumerate(zip(question.times, question.captions, strict=True))
