@@ -18,8 +18,8 @@ class SelectorConfig(Settings):
     embedder: str = "sentence-transformers/all-MiniLM-L6-v2"
     """Hub name or folder of the frozen sentence embedder, with mean pooling."""
 
-    members: int = 6
-    """GRUs in the ensemble; each starts from other weights."""
+    members: int = 3
+    """Number of networks; each starts from other weights."""
     hidden: int = 40
     """Hidden size of a GRU, per direction."""
     projection: int = 32

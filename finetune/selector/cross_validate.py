@@ -16,6 +16,7 @@ import numpy as np
 from agents.ranking import head
 from agents.ranking.head import Head
 from agents.ranking.pick import pick
+from agents.ranking.rank import from_cosine
 from eval.selection import report
 from eval.selection.measure import BUDGET, COUNTS, Choices, Row, Way, score, uniform
 from finetune.checkpoints import writing
@@ -52,7 +53,7 @@ def cross_validate(examples: Sequence[Example], config: SelectorConfig, folds: i
                 by_question[at] = _choose(trained, examples[at], options=way == "trained")
     choices: dict[Way, Choices] = {
         "uniform": _each(examples, lambda each, count: uniform(len(each.inside), count)),
-        "cosine": _each(examples, lambda each, count: tuple(pick(_cosine(each), each.question.times, count))),
+        "cosine": _each(examples, lambda each, count: tuple(pick(from_cosine(_cosine(each)), each.question.times, count))),
         **{
             way: {count: [by_question[at][count] for at in range(len(examples))] for count in (*COUNTS, None)}
             for way, by_question in chosen.items()

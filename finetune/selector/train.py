@@ -67,7 +67,7 @@ def save(trained: Head, config: SelectorConfig) -> None:
 
 
 def fit(examples: Sequence[Example], config: SelectorConfig, on_progress: Progress) -> Head:
-    """Train an ensemble. The same examples, config and machine give the same weights.
+    """Train a head. The same examples, config and machine give the same weights.
 
     Args:
         examples: the questions to train on.
@@ -83,8 +83,7 @@ def fit(examples: Sequence[Example], config: SelectorConfig, on_progress: Progre
         HeadConfig(
             embedder=config.embedder, width=width, members=config.members, hidden=config.hidden, projection=config.projection,
             dropout=config.dropout, margin=config.margin,
-        ),
-        config.seed,
+        )
     )  # fmt: skip
     optimizer = torch.optim.AdamW(trained.parameters(), lr=config.learning_rate, weight_decay=config.weight_decay)
     steps = math.ceil(len(examples) / config.batch) * config.epochs
@@ -93,15 +92,15 @@ def fit(examples: Sequence[Example], config: SelectorConfig, on_progress: Progre
     )
     trained.train()
     for _ in range(config.epochs):
-        for members in _batches(examples, config.batch, rng):
+        for chosen_rows in _batches(examples, config.batch, rng):
             on_progress("training", schedule.last_epoch, steps)
-            chosen = [examples[member] for member in members]
+            chosen = [examples[row] for row in chosen_rows]
             batch = collate(
                 chosen,
                 options=(rng.random(len(chosen)) >= config.without_options).tolist(),
                 keep=[_crop(each.inside, config.crop, rng) for each in chosen],
             )
-            scores = trained(batch.products, batch.features, batch.mask)
+            scores = trained(batch.products, batch.features, batch.mask.sum(1).long())
             optimizer.zero_grad()
             loss(scores, batch.inside, batch.mask, config.loss).backward()
             torch.nn.utils.clip_grad_norm_(trained.parameters(), math.sqrt(config.members))
@@ -124,8 +123,7 @@ def loss(scores: torch.Tensor, inside: torch.Tensor, mask: torch.Tensor, kind: s
     everything = torch.logsumexp(scores.masked_fill(mask == 0, lowest), -1)
     right = torch.logsumexp(scores.masked_fill(inside == 0, lowest), -1)
     listwise = everything - right
-    target = inside.expand_as(scores)
-    each = functional.binary_cross_entropy_with_logits(scores, target, reduction="none")
+    each = functional.binary_cross_entropy_with_logits(scores, inside.expand_as(scores), reduction="none")
     contrastive = (each * mask).sum(-1) / mask.sum(-1)
     total = {"listwise": listwise, "contrastive": contrastive, "both": listwise + contrastive}[kind]
     return total.mean(1).sum()

@@ -10,7 +10,7 @@ from espresso.datasets.nextqa.nextgqa import CaptionedQuestion
 from espresso.errors import ModelError
 from finetune.selector.config import SelectorConfig
 from finetune.selector.cross_validate import cross_validate, fold_of
-from finetune.selector.data import Example
+from finetune.selector.data import Example, collate
 from finetune.selector.train import fit, loss, save
 
 WIDTH = 8
@@ -78,6 +78,15 @@ def test_padding_does_not_change_the_loss():
     for kind in ("listwise", "contrastive", "both"):
         full = loss(padded, torch.cat([inside, torch.zeros(3, 2)], -1), torch.cat([mask, torch.zeros(3, 2)], -1), kind)
         assert torch.allclose(full, loss(scores, inside, mask, kind), atol=1e-5)
+
+
+def test_padding_does_not_change_the_relevance(examples, config):
+    trained = fit(examples, config.model_copy(update={"epochs": 1}), lambda *_: None)
+    batch = collate(examples[:8], options=[True] * 8)
+    with torch.no_grad():
+        scores = trained(batch.products, batch.features, batch.mask.sum(1).long()).mean(0)
+    for row, each in zip(scores.numpy(), examples, strict=False):
+        assert np.allclose(row[: len(each.inside)], trained.relevance(each.with_options), atol=1e-5)
 
 
 def test_a_video_is_in_one_fold_in_every_run():
