@@ -66,18 +66,17 @@ def without(*groups: str) -> Callable[[Example], Example]:
 def without_time(clip: ClipFeatures) -> ClipFeatures:
     """Forget the parts around a temporal word, and what the question says about time."""
     features = clip.features.copy()
-    features[:, [*range(2, 6), 10, 11]] = 0
+    features[:, [*range(2, 6), 10, 11]] = 0  # in the order of `clip_features`
     features[:, COLUMNS["indicators"]] = 0
     return replace(clip, features=features)
 
 
 def windowed(clip: ClipFeatures) -> ClipFeatures:
     """Replace what is known of each caption by the mean with its two neighbours."""
-    mean = lambda values: np.stack([_mean_of_three(column) for column in values.T], 1).astype(np.float32)  # noqa: E731
     features = clip.features.copy()
     for group in ("question", "options"):
-        features[:, COLUMNS[group]] = mean(features[:, COLUMNS[group]])
-    return ClipFeatures(mean(clip.products), features)
+        features[:, COLUMNS[group]] = _mean_of_three(features[:, COLUMNS[group]])
+    return ClipFeatures(_mean_of_three(clip.products), features)
 
 
 def without_products(clip: ClipFeatures) -> ClipFeatures:
@@ -192,9 +191,9 @@ def _order(example: Example) -> np.ndarray:
 
 
 def _mean_of_three(values: np.ndarray) -> np.ndarray:
-    wide = np.pad(values, 1, mode="edge")
+    wide = np.pad(values, ((1, 1), (0, 0)), mode="edge")
     mean: np.ndarray = (wide[:-2] + wide[1:-1] + wide[2:]) / 3
-    return mean
+    return mean.astype(np.float32)
 
 
 def _say(doing: str, done: int, total: int) -> None:

@@ -5,8 +5,8 @@ the one most likely to show what is asked if those before do not. With frames at
 that chance is taken to fall by 1 - exp(-|t - s| / (SPREAD * duration)).
 
 AKS (Tang et al., "Adaptive Keyframe Sampling for Long Video Understanding", CVPR 2025) also trades
-relevance against coverage, and splits the video instead. A fixed distance, which this replaced,
-takes an unlikely frame rather than a likely one at a little less than the distance.
+relevance against coverage, and splits the video instead. A fixed distance between frames would
+prefer an unlikely frame to a likely one that is a little nearer.
 """
 
 from __future__ import annotations
