@@ -28,6 +28,7 @@ PUNICA_WRAPPER = "espresso.models.vllm.worker.GroupedAdapters"
 
 def main() -> None:
     """Serve until SIGTERM, until the parent process ends, or until one of the servers ends."""
+    parent = os.getppid()  # the parent may end while vLLM is imported
     os.environ["OMP_NUM_THREADS"] = "1"  # OpenMP's threads do not survive a fork
     os.environ.setdefault("CUDA_DEVICE_ORDER", "PCI_BUS_ID")  # as the plan numbers the GPUs
     from vllm.entrypoints.launchers.api_server.entry import main as serve  # noqa: PLC0415 - takes half a minute
@@ -39,7 +40,7 @@ def main() -> None:
             os.environ.update(variables)  # CUDA is not initialized before the fork
             serve()
             return
-    threading.Thread(target=_end_with, args=(os.getppid(),), daemon=True).start()
+    threading.Thread(target=_end_with, args=(parent,), daemon=True).start()
     signal.signal(signal.SIGTERM, signal.SIG_IGN)  # the servers receive it too; this process ends after them
     os.wait()
     os.killpg(0, signal.SIGTERM)  # a profile needs all of its servers

@@ -59,8 +59,27 @@ process.main()
 CHILD = f"""
 import os, runpy
 end_with = runpy.run_path({process.__file__!r})["_end_with"]
+parent = os.getppid()
 print(os.getpid(), flush=True)
-end_with(os.getppid())
+end_with(parent)
+"""
+SERVER = """
+import os, sys, time, types
+from espresso.models.vllm import process
+
+def wait_for_the_end_of_the_parent():
+    parent = os.getppid()
+    print(os.getpid(), flush=True)
+    while os.getppid() == parent:
+        time.sleep(0.05)
+
+name = "vllm.entrypoints.launchers.api_server.entry"
+for end in range(1, 6):
+    sys.modules[".".join(name.split(".")[:end])] = types.ModuleType(name)
+sys.modules[name].main = lambda: time.sleep(60)
+process._patch_cpu_platform = wait_for_the_end_of_the_parent
+sys.argv[1:] = ["--model", "a"]
+process.main()
 """
 PARENT = """
 import subprocess, sys
@@ -70,8 +89,9 @@ print(child.stdout.readline(), flush=True)
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
-def test_the_process_group_ends_with_its_parent():
-    done = subprocess.run([sys.executable, "-c", PARENT, CHILD], capture_output=True, text=True, check=True)
+@pytest.mark.parametrize("child", [CHILD, SERVER], ids=["at any time", "before the servers are forked"])
+def test_the_process_group_ends_with_its_parent(child):
+    done = subprocess.run([sys.executable, "-c", PARENT, child], capture_output=True, text=True, check=True, timeout=60)
     status = Path(f"/proc/{done.stdout.strip()}/status")
     deadline = time.monotonic() + 10
     while alive(status) and time.monotonic() < deadline:
