@@ -5,7 +5,7 @@
 FOLDER holds the captions and questions of NExT-GQA. In each variant one thing differs from the
 config's training, here of one network; the table has hit rates in folds by video, and paired
 differences from the config's training, with 95 % intervals that include the differences between
-trainings. A variant that is in the output folder is not trained again.
+trainings. A variant that the output folder has with the same settings is not trained again.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ import json
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from hashlib import sha256
 from pathlib import Path
 
 import numpy as np
@@ -140,7 +141,8 @@ def main() -> None:
 def _values(variant: Variant, examples: Sequence[Example], config: SelectorConfig, options: argparse.Namespace) -> np.ndarray:
     """Return hits with each number of frames, and precision, shape (questions, numbers + 1)."""
     own = config.model_copy(update=variant.config)
-    file = options.out / f"{variant.name.replace(' ', '-')}-seed{own.seed}-{options.folds}.json"
+    settings = own.model_dump_json(exclude={"output", "threads"}) + f"{options.folds} {len(examples)}"
+    file = options.out / f"{variant.name.replace(' ', '-')}-seed{own.seed}-{sha256(settings.encode()).hexdigest()[:8]}.json"
     if not file.is_file():
         options.out.mkdir(parents=True, exist_ok=True)
         write_atomic(file, json.dumps(_chosen(variant, examples, own, options.folds)))

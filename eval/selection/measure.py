@@ -36,7 +36,7 @@ from eval.stats import difference, interval, mean_interval
 
 Way = Literal["uniform", "random", "bm25", "cosine", "embedding", "trained", "trained without options", "llm", "hybrid"]
 """A way to select frames. `embedding` and `trained` are the strategy of the answer graph, without
-and with the ranker's head; `cosine` spaces frames and knows no other rule."""
+and with the ranker's head; `cosine` spreads frames and knows no other rule."""
 COUNTS = (1, 2, 4, 8)
 """Fixed numbers of frames."""
 BUDGET = 4
