@@ -53,12 +53,12 @@ async def test_closing_the_models_of_one_profile_frees_them_and_leaves_another_o
     closed, other = connect(profiles.load("tiny")), connect(profiles.load("tiny"))
     closed.preload()
     await asyncio.gather(*(roles.selector.chat(HELLO, choices=["A", "B"]) for roles in (closed, other)))
-    engines = [weakref.ref(model._engine()) for model in (closed.captioner, closed.selector)]
     await closed.embedder.embed(["a red ball"])
+    loaded = [weakref.ref(model._engine()) for model in (closed.captioner, closed.selector)]
+    loaded.append(weakref.ref(closed.embedder._model.get()[1]))
     closed.close()
     gc.collect()
-    assert [engine() for engine in engines] == [None, None]
-    assert closed.embedder._loaded is None
+    assert [each() for each in loaded] == [None, None, None]
     with pytest.raises(ModelError, match="closed"):
         await closed.selector.chat(HELLO)
     assert (await other.selector.chat(HELLO, choices=["A", "B"])).text in "AB"
