@@ -3,8 +3,9 @@
 Sadhu and Nevatia, "Leveraging Task-Specific Pre-Training to Reason across Images and Videos",
 sections 3.2 and 4. The model is `espresso.fusion`; `espresso finetune fusion STAGE CONFIG` trains:
 
-- `pretrain`: single images with captions; masked words, and whether image and caption match
-  (`pretraining`). Named encoders and backbones have seen such data already and skip it.
+- `pretrain`: single images with captions; masked words, whether image and caption match, and
+  which words an image shows (`pretraining`). Named encoders and backbones have seen such data
+  already and skip it.
 - `tsp`: statements about pairs that are mined from captioned images and videos while the training
   runs (`rows.MinedBatches`), so no pair is stored and each epoch has other pairs. Roles come from
   the world's annotations, or from a parse of real captions (`captions`).

@@ -146,7 +146,7 @@ class StageConfig(Settings):
 
 
 class PretrainConfig(StageConfig):
-    """Pre-training on single images: masked words, and whether image and caption match."""
+    """Pre-training on captioned images, see `finetune.fusion.pretraining`."""
 
     data: tuple[Situations, ...] = Field(min_length=1)
     masked: float = Field(default=0.3, gt=0, lt=1)

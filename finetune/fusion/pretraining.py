@@ -1,12 +1,17 @@
-"""Pre-training on captioned images: masked words, and whether image and caption match.
+"""Pre-training on captioned images: masked words, matching of image and caption, and shown words.
 
-These are METER's two objectives. Each image is encoded once for its texts: two captions with masked
-words, a caption, and one that does not match. Half of the latter are captions of another image; in
-the others, a verb or noun is replaced by that of another image.
+The first two are METER's objectives. Each image is encoded once for its texts: two captions with
+masked words, a caption, and one that does not match. Half of the latter are captions of another
+image; in the others, a verb or noun is replaced by that of another image.
 
 Only words that say what is shown are masked: most other words can be guessed without the image
 (Bitton et al., "Data Efficient Masked Language Modeling for Vision and Language", 2021). With all
 words, a miniature does not learn to recognize things within hours.
+
+The third objective names what is shown from the image alone (Joulin et al., "Learning Visual
+Features from Large Weakly Supervised Data", 2016). It trains the vision encoder of a miniature
+directly, which the other two reach through cross-attention only: matching leaves chance several
+times earlier (docs/LOG.md).
 """
 
 from __future__ import annotations
@@ -34,8 +39,12 @@ MASKED_TEXTS = 2
 """Captions with masked words of each image in a batch."""
 
 
+_RARE = -4.6
+"""Logit of one word in a hundred, as most words are not shown (Lin et al., "Focal Loss", 2017)."""
+
+
 class FusionForPretraining(FusionPreTrainedModel):
-    """A `FusionModel` with heads for masked words and for matching."""
+    """A `FusionModel` with heads for masked words, for matching and for shown words."""
 
     def __init__(self, config: FusionConfig) -> None:
         super().__init__(config)
@@ -45,7 +54,10 @@ class FusionForPretraining(FusionPreTrainedModel):
             nn.Linear(config.hidden_size, config.text_config.vocab_size),
         )  # fmt: skip
         self.match = nn.Linear(2 * config.hidden_size, 1)
+        words_shown = nn.Linear(config.hidden_size, config.text_config.vocab_size)
+        self.shown = nn.Sequential(nn.LayerNorm(config.hidden_size), words_shown)
         self.post_init()
+        nn.init.constant_(words_shown.bias, _RARE)
 
     def forward(
         self,
@@ -56,8 +68,9 @@ class FusionForPretraining(FusionPreTrainedModel):
         visual: torch.Tensor,
         labels: torch.Tensor,
         matches: torch.Tensor,
+        shown: torch.Tensor,
     ) -> dict[str, torch.Tensor]:
-        """Return the sum of both losses under the key `loss`.
+        """Return the sum of the three losses under the key `loss`.
 
         Args:
             input_ids: texts, (rows, length).
@@ -67,6 +80,8 @@ class FusionForPretraining(FusionPreTrainedModel):
             visual: the position of each row's visual in `frames`, (rows,).
             labels: the masked tokens, else -100, (rows, length).
             matches: whether text and visual match, else -100, (rows,).
+            shown: 1 for each token of the words that say what a visual shows, else 0,
+                (visuals, vocabulary).
         """
         visuals, padding = self.fusion.encode_visuals(pixel_values, frames)
         text = self.fusion.encode_text(input_ids, attention_mask)
@@ -74,9 +89,11 @@ class FusionForPretraining(FusionPreTrainedModel):
         words, views = self.fusion(text, attention_mask == 0, sides, padding[visual])
         masked, judged = labels != IGNORE_INDEX, matches != IGNORE_INDEX
         logits = self.match(pool(words, views, padding[visual]))[judged].squeeze(-1)
+        seen = self.shown(visuals.masked_fill(padding[..., None], -torch.inf).amax(1))
         losses = (
             functional.cross_entropy(self.words(words[masked]), labels[masked]),
             functional.binary_cross_entropy_with_logits(logits, matches[judged].to(logits.dtype)),
+            functional.binary_cross_entropy_with_logits(seen, shown.to(seen.dtype), reduction="sum") / len(shown),
         )
         return {"loss": sum(losses, torch.zeros((), device=logits.device)), "matching": losses[1].detach()}
 
@@ -121,19 +138,30 @@ class CaptionBatches(Dataset[dict[str, torch.Tensor]]):
             **self.processor.visuals([self.reader.read(each.visual) for each in here]),
         }
         rows = len(here)
+        named = self.processor.tokens(
+            [" ".join(_named(each)) for each in here], add_special_tokens=False, verbose=False
+        ).input_ids  # not verbose: what is longer than a text may be is no text here
+        batch["shown"] = torch.zeros(rows, len(self.processor.tokens))
+        for row, tokens in zip(batch["shown"], named, strict=True):
+            row[tokens] = 1
         batch["visual"] = torch.arange(rows).repeat(MASKED_TEXTS + 2)
         batch["labels"] = torch.full_like(batch["input_ids"], IGNORE_INDEX)
-        self._mask(batch["input_ids"], batch["labels"], here * MASKED_TEXTS, rng)
+        self._mask(batch["input_ids"], batch["labels"], named * MASKED_TEXTS, rng)
         batch["matches"] = torch.tensor([IGNORE_INDEX] * len(masked) + [1] * rows + [0] * rows)
         return batch
 
-    def _mask(self, ids: torch.Tensor, labels: torch.Tensor, shown: Sequence[Situation], rng: random.Random) -> None:
+    def _mask(self, ids: torch.Tensor, labels: torch.Tensor, named: Sequence[list[int]], rng: random.Random) -> None:
         """Mask verbs and nouns in place in the first texts, at least one in each.
 
         They are written to the labels.
+
+        Args:
+            ids: texts, (rows, length).
+            labels: as `ids`.
+            named: tokens of the verbs and nouns of the first texts.
+            rng: draws what is masked.
         """
         tokens = self.processor.tokens
-        named = tokens([" ".join(_named(each)) for each in shown], add_special_tokens=False).input_ids
         articles = {*tokens("a an the", add_special_tokens=False).input_ids}  # of an action such as "giving a box"
         for row, label, said in zip(ids, labels, named, strict=False):
             words = [place for place, token in enumerate(row.tolist()) if token in {*said} - articles]

@@ -3,11 +3,13 @@
 import random
 
 import pytest
+import torch
+from torch.nn import functional
 
 from espresso.datasets.raiv import world
 from espresso.errors import DataError
-from finetune.fusion.build import build_processor
-from finetune.fusion.config import MiniatureEncoders
+from finetune.fusion.build import build_pretraining, build_processor
+from finetune.fusion.config import Architecture, FusionTraining, MiniatureEncoders
 from finetune.fusion.frames import FrameReader
 from finetune.fusion.pretraining import IGNORE_INDEX, MASKED_TEXTS, CaptionBatches, draw_batch
 
@@ -61,6 +63,27 @@ def test_only_verbs_and_nouns_are_masked(batches, situations):
         for label, situation in zip(batch["labels"], shown(batch, batches, situations), strict=True):
             masked = {tokens.convert_ids_to_tokens(int(token)) for token in label if token != IGNORE_INDEX}
             assert masked <= words_of(situation) - {"a", "an", "the"}
+
+
+def test_the_words_that_an_image_shows_are_wanted_of_it(batches, situations):
+    tokens = batches.processor.tokens
+    batch = batches[0]
+    here = shown(batch, batches, situations)[: len(batch["frames"])]
+    for row, situation in zip(batch["shown"], here, strict=True):
+        assert {*tokens.convert_ids_to_tokens(row.nonzero().flatten().tolist())} == words_of(situation)
+
+
+def test_padding_of_a_visual_with_fewer_frames_does_not_change_what_is_seen(batches):
+    config = FusionTraining(
+        encoders=MiniatureEncoders(image_size=32, vision_layers=1, text_layers=1),
+        architecture=Architecture(hidden=32, heads=2, feed_forward=64, layers=1),
+        output="unused",
+    )
+    model = build_pretraining(config, batches.processor).eval()
+    batch = batches[0]
+    padded = {**batch, "frames": functional.pad(batch["frames"], (0, 1), value=-1)}
+    with torch.inference_mode():
+        assert model(**padded)["loss"].item() == pytest.approx(model(**batch)["loss"].item(), rel=1e-5)
 
 
 def test_captions_that_do_not_match_say_what_is_not_there(batches, situations):
