@@ -80,8 +80,8 @@ class FusionForPretraining(FusionPreTrainedModel):
             visual: the position of each row's visual in `frames`, (rows,).
             labels: the masked tokens, else -100, (rows, length).
             matches: whether text and visual match, else -100, (rows,).
-            shown: 1 for each token of the words that say what a visual shows, else 0,
-                (visuals, vocabulary).
+            shown: 1 for each token of the words that say what a visual shows, -100 for those of
+                what it may show, else 0, (visuals, vocabulary).
         """
         visuals, padding = self.fusion.encode_visuals(pixel_values, frames)
         text = self.fusion.encode_text(input_ids, attention_mask)
@@ -90,10 +90,11 @@ class FusionForPretraining(FusionPreTrainedModel):
         masked, judged = labels != IGNORE_INDEX, matches != IGNORE_INDEX
         logits = self.match(pool(words, views, padding[visual]))[judged].squeeze(-1)
         seen = self.shown(visuals.masked_fill(padding[..., None], -torch.inf).amax(1))
+        known = shown != IGNORE_INDEX
         losses = (
             functional.cross_entropy(self.words(words[masked]), labels[masked]),
             functional.binary_cross_entropy_with_logits(logits, matches[judged].to(logits.dtype)),
-            functional.binary_cross_entropy_with_logits(seen, shown.to(seen.dtype), reduction="sum") / len(shown),
+            functional.binary_cross_entropy_with_logits(seen[known], shown[known].to(seen.dtype), reduction="sum") / len(shown),
         )
         return {"loss": sum(losses, torch.zeros((), device=logits.device)), "matching": losses[1].detach()}
 
@@ -138,17 +139,24 @@ class CaptionBatches(Dataset[dict[str, torch.Tensor]]):
             **self.processor.visuals([self.reader.read(each.visual) for each in here]),
         }
         rows = len(here)
-        named = self.processor.tokens(
-            [" ".join(_named(each)) for each in here], add_special_tokens=False, verbose=False
-        ).input_ids  # not verbose: what is longer than a text may be is no text here
+        named = self._tokens([_named(each) for each in here])
+        unsure = self._tokens([sorted(each.unsure) for each in here])
         batch["shown"] = torch.zeros(rows, len(self.processor.tokens))
-        for row, tokens in zip(batch["shown"], named, strict=True):
-            row[tokens] = 1
+        for row, known, unknown in zip(batch["shown"], named, unsure, strict=True):
+            row[unknown] = IGNORE_INDEX
+            row[known] = 1
         batch["visual"] = torch.arange(rows).repeat(MASKED_TEXTS + 2)
         batch["labels"] = torch.full_like(batch["input_ids"], IGNORE_INDEX)
         self._mask(batch["input_ids"], batch["labels"], named * MASKED_TEXTS, rng)
         batch["matches"] = torch.tensor([IGNORE_INDEX] * len(masked) + [1] * rows + [0] * rows)
         return batch
+
+    def _tokens(self, words: Sequence[Sequence[str]]) -> list[list[int]]:
+        """Return the tokens of the words of each image."""
+        texts = [" ".join(each) for each in words]
+        # not verbose: the limit on a text's length does not apply
+        tokens: list[list[int]] = self.processor.tokens(texts, add_special_tokens=False, verbose=False).input_ids
+        return tokens
 
     def _mask(self, ids: torch.Tensor, labels: torch.Tensor, named: Sequence[list[int]], rng: random.Random) -> None:
         """Mask verbs and nouns in place in the first texts, at least one in each.

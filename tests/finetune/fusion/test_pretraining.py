@@ -70,7 +70,9 @@ def test_the_words_that_an_image_shows_are_wanted_of_it(batches, situations):
     batch = batches[0]
     here = shown(batch, batches, situations)[: len(batch["frames"])]
     for row, situation in zip(batch["shown"], here, strict=True):
-        assert {*tokens.convert_ids_to_tokens(row.nonzero().flatten().tolist())} == words_of(situation)
+        assert {*tokens.convert_ids_to_tokens((row == 1).nonzero().flatten().tolist())} == words_of(situation)
+        maybe = {word for text in situation.unsure for word in text.split()} - words_of(situation)
+        assert {*tokens.convert_ids_to_tokens((row == IGNORE_INDEX).nonzero().flatten().tolist())} == maybe
 
 
 def test_padding_of_a_visual_with_fewer_frames_does_not_change_what_is_seen(batches):

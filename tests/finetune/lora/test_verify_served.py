@@ -2,7 +2,6 @@
 
 import asyncio
 import json
-import socket
 import sys
 from pathlib import Path
 
@@ -18,6 +17,7 @@ from finetune.lora.collate import TrainingRow
 from finetune.lora.config import World
 from finetune.lora.examples import load
 from finetune.lora.verify_served import STAGES
+from tests.ports import free_ports
 
 ROOT = Path(__file__).parents[3]
 CONFIG = "finetune/configs/lora/tiny.yaml"
@@ -47,10 +47,7 @@ def server(adapters):
     offered = {stage: str(adapters / stage) for stage in STAGES}
     offered |= {f"shipped-{stage}": folder for stage, folder in tiny.reasoner.adapters.items()}
     reasoner = tiny.reasoner.model_copy(update={"adapters": offered})
-    with socket.socket() as free:
-        free.bind(("localhost", 0))
-        port = free.getsockname()[1]
-    servers = launch.plan(tiny.model_copy(update={"reasoner": reasoner}), port)
+    servers = launch.plan(tiny.model_copy(update={"reasoner": reasoner}), free_ports())
     planned = next(each for each in servers if "reasoner" in each.roles)
     with launch.running([planned]):
         yield planned.base_url

@@ -20,6 +20,7 @@ from espresso.cli import app
 from espresso.errors import ModelError, ProfileError
 from espresso.models.vllm import launch, process
 from espresso.models.vllm.memory import Card
+from tests.ports import free_ports
 
 H100 = Card(total_gb=79.1, free_gb=78.6)
 
@@ -171,7 +172,7 @@ def test_a_port_that_is_in_use_is_named():
 def test_a_model_that_vllm_does_not_support_is_reported_in_its_words(tmp_path):
     (tmp_path / "config.json").write_text('{"model_type": "nobody"}')
     broken = profiles.load("tiny").selector.model_copy(update={"model": str(tmp_path)})
-    servers = launch.plan(profiles.load("tiny").model_copy(update={"captioner": broken, "reasoner": broken}), free_port())
+    servers = launch.plan(profiles.load("tiny").model_copy(update={"captioner": broken, "reasoner": broken}), free_ports())
     message = r"vLLM failed to start: .*nobody.* The full log is in .*vllm\.log\."
     with pytest.raises(ModelError, match=message), launch.running(servers):
         pytest.fail("the servers started")
@@ -189,12 +190,6 @@ def test_a_model_that_vllm_does_not_support_is_reported_in_its_words(tmp_path):
 def test_the_first_error_of_the_log_is_the_reason(tmp_path, log, reason):
     (tmp_path / "vllm.log").write_text(log)
     assert launch._reason(tmp_path / "vllm.log") == reason
-
-
-def free_port():
-    with socket.socket() as probe:
-        probe.bind(("localhost", 0))
-        return probe.getsockname()[1]
 
 
 def command_lines():
