@@ -34,7 +34,9 @@ class FusionPreTrainedModel(PreTrainedModel):
 class FusionModel(FusionPreTrainedModel):
     """Text and visuals, encoded and related to each other.
 
-    The encoders are any that transformers loads: CLIP, SigLIP or ViT, and BERT, RoBERTa or DeBERTa.
+    The encoders are any that transformers loads: CLIP, SigLIP, ViT or ResNet, and BERT, RoBERTa or
+    DeBERTa. The tokens of a convolutional network are the places of its last feature map, with a
+    sinusoidal embedding of row and column.
     As in METER (Dou et al., 2022), text and visual tokens are two streams; in each layer, a stream
     attends to itself, then to the other one. `config.align` leaves out the layers of a stream.
 
@@ -47,7 +49,8 @@ class FusionModel(FusionPreTrainedModel):
         size = config.hidden_size
         self.vision = AutoModel.from_config(config.vision_config)
         self.text = AutoModel.from_config(config.text_config)
-        self.vision_projection = nn.Linear(config.vision_config.hidden_size, size)
+        vision = config.vision_config
+        self.vision_projection = nn.Linear(getattr(vision, "hidden_size", None) or vision.hidden_sizes[-1], size)
         self.text_projection = nn.Linear(config.text_config.hidden_size, size)
         self.visual_id = nn.Embedding(2, size)
         self.text_layers, self.visual_layers = (
@@ -69,7 +72,13 @@ class FusionModel(FusionPreTrainedModel):
             Tokens, (visuals, k * tokens of a frame, hidden), and whether they are padding,
             (visuals, k * tokens of a frame).
         """
-        encoded = self.vision_projection(self.vision(pixel_values=pixel_values).last_hidden_state)
+        seen = self.vision(pixel_values=pixel_values).last_hidden_state
+        if convolutional := seen.dim() == 4:
+            height, width = seen.shape[2:]
+            seen = seen.flatten(2).transpose(1, 2)
+        encoded = self.vision_projection(seen)
+        if convolutional:
+            encoded = encoded + _place_embedding(height, width, encoded)
         absent = frames < 0
         tokens = encoded[frames.clamp(min=0)] + time_embedding(frames.shape[1], encoded)[None, :, None]
         return tokens.flatten(1, 2), absent.repeat_interleave(encoded.shape[1], dim=1)
@@ -287,3 +296,10 @@ def time_embedding(count: int, like: torch.Tensor) -> torch.Tensor:
     rates = torch.exp(torch.arange(0, size, 2, device=like.device) * (-math.log(10000.0) / size))
     angles = torch.arange(count, device=like.device)[:, None] * rates
     return torch.stack([angles.sin(), angles.cos()], -1).flatten(1).to(like.dtype)
+
+
+def _place_embedding(height: int, width: int, like: torch.Tensor) -> torch.Tensor:
+    """Return sinusoidal embeddings of row and column, (height * width, hidden)."""
+    half = like[..., : like.shape[-1] // 2]
+    rows, columns = time_embedding(height, half), time_embedding(width, half)
+    return torch.cat([rows[:, None].expand(-1, width, -1), columns[None].expand(height, -1, -1)], -1).flatten(0, 1)

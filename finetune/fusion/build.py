@@ -5,7 +5,7 @@ from __future__ import annotations
 import random
 import string
 from collections.abc import Iterable, Iterator
-from itertools import product
+from itertools import chain, product
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +18,7 @@ from transformers import (
     BertConfig,
     BertTokenizer,
     PreTrainedConfig,
+    ResNetConfig,
     ViTConfig,
     ViTImageProcessor,
 )
@@ -26,13 +27,13 @@ from espresso.datasets.raiv import edited, files, world
 from espresso.datasets.raiv.pairs import mine
 from espresso.datasets.raiv.reasons import reason_question
 from espresso.datasets.raiv.statements import KINDS
-from espresso.datasets.smart101.puzzles import PUZZLES, instance
+from espresso.datasets.smart101.puzzles import PUZZLES, instance, mark_words
 from espresso.errors import DataError
 from espresso.fusion.config import FusionConfig, PuzzleConfig
 from espresso.fusion.model import BackboneForPairs, FusionForPairs, FusionModel, PairModel, pair_model
 from espresso.fusion.processor import FusionProcessor
 from espresso.fusion.puzzles import PuzzleClassifier
-from finetune.fusion.captions import WORDINGS, describe
+from finetune.fusion.captions import describe
 from finetune.fusion.config import (
     Architecture,
     FusionTraining,
@@ -43,6 +44,7 @@ from finetune.fusion.config import (
 )
 from finetune.fusion.pretraining import FusionForPretraining
 from finetune.fusion.puzzle_captions import facts
+from finetune.fusion.puzzle_pretraining import FusionForPuzzlePretraining
 
 VOCABULARY_STORIES = 400
 """Stories whose captions give words of the miniature text encoder."""
@@ -64,15 +66,16 @@ def build_processor(encoders: NamedEncoders | NamedBackbone | MiniatureEncoders)
     return FusionProcessor(AutoImageProcessor.from_pretrained(encoders.vision), AutoTokenizer.from_pretrained(encoders.text))
 
 
-def build_pretraining(config: FusionTraining, processor: FusionProcessor) -> FusionForPretraining:
-    """Build a model to pre-train, with the weights of named encoders.
+def build_pretraining(config: FusionTraining, processor: FusionProcessor) -> FusionForPretraining | FusionForPuzzlePretraining:
+    """Build a model to pre-train, with the weights of named encoders, for the data of the section.
 
     Raises:
         DataError: the configuration has a complete backbone, which is pre-trained already.
     """
     if isinstance(config.encoders, NamedBackbone):
         raise DataError(f"{config.encoders.backbone} is pre-trained already. Remove the section 'pretrain'.")
-    model = FusionForPretraining(_configuration(config, processor))
+    on_puzzles = config.pretrain is not None and config.pretrain.data[0].format == "smart101"
+    model = (FusionForPuzzlePretraining if on_puzzles else FusionForPretraining)(_configuration(config, processor))
     _load_encoders(model.fusion, config.encoders)
     return model
 
@@ -177,9 +180,16 @@ def _miniature_configs(
         "hidden_dropout_prob": layers.dropout,
         "attention_probs_dropout_prob": 0.0,
     }
-    vision = ViTConfig(
-        image_size=encoders.image_size, patch_size=encoders.patch, num_hidden_layers=encoders.vision_layers, **shared
-    )
+    vision: PreTrainedConfig
+    if encoders.vision == "vit":
+        vision = ViTConfig(
+            image_size=encoders.image_size, patch_size=encoders.patch, num_hidden_layers=encoders.vision_layers, **shared
+        )
+    else:  # the stem takes four pixels to one, each stage but the first two to one
+        stages = encoders.patch.bit_length() - 2
+        widths = [layers.hidden >> stage for stage in reversed(range(stages))]
+        depths = [1] * (stages - 1) + [encoders.vision_layers]
+        vision = ResNetConfig(embedding_size=widths[0] // 2, hidden_sizes=widths, depths=depths, layer_type="basic")
     text = BertConfig(
         vocab_size=len(processor.tokens),
         num_hidden_layers=encoders.text_layers,
@@ -222,12 +232,13 @@ def world_texts() -> Iterator[str]:
 
 
 def puzzle_texts() -> Iterator[str]:
-    """Yield what is written about generated puzzles: questions, options and captions.
+    """Yield what is written about generated puzzles: questions, options, facts and marks.
 
     An option that is a word in capitals is left out: it is read letter by letter.
     """
-    yield from (wording.format("") for wording in WORDINGS)
+    yield from mark_words()
     for puzzle, number in product(PUZZLES, range(VOCABULARY_INSTANCES)):
         one = instance(puzzle, number)
-        yield from (PUZZLES[puzzle].skill, one.question, *facts(one.facts))
+        yield from (PUZZLES[puzzle].skill, one.question)
+        yield from chain.from_iterable(facts(one.facts).items())
         yield from (option for option in one.options if not (option.isalpha() and option.isupper()))

@@ -38,16 +38,26 @@ class NamedBackbone(Settings):
 
 
 class MiniatureEncoders(Settings):
-    """A ViT and a BERT with random weights and the words of a source."""
+    """A ViT or a ResNet and a BERT, with random weights and the words of a source."""
 
     image_size: int = Field(default=112, gt=0)
     """Side of a frame in pixels."""
+    vision: Literal["vit", "resnet"] = "vit"
+    """The vision encoder. A ResNet learns to read small things from fewer pictures."""
     patch: int = Field(default=16, gt=0)
-    """Side of a patch in pixels."""
+    """Side of a patch in pixels; of a ResNet, the pixels from one token to the next: 4, 8, 16 or
+    32."""
     vision_layers: int = Field(default=4, gt=0)
+    """Layers of a ViT; blocks of a ResNet's last stage. Its other stages have one."""
     text_layers: int = Field(default=2, gt=0)
     words: Literal["world", "smart101"] = "world"
     """Where the words of the text encoder are from: the procedural world, or generated puzzles."""
+
+    @model_validator(mode="after")
+    def _has_stages(self) -> Self:
+        if self.vision == "resnet" and self.patch not in (4, 8, 16, 32):
+            raise ValueError("a ResNet has 4, 8, 16 or 32 pixels from one token to the next")
+        return self
 
 
 class Architecture(Settings):
@@ -89,7 +99,7 @@ class CaptionedMedia(Settings):
 
 
 class PuzzlePictures(Settings):
-    """Pictures of the train rows of generated puzzles, with what they show as captions."""
+    """Pictures of the train rows of generated puzzles, and what they show."""
 
     format: Literal["smart101"]
     rows: int = Field(gt=0)
@@ -126,7 +136,8 @@ class WorldEdits(Settings):
     """Number of training pairs."""
 
 
-Situations = Annotated[WorldSituations | CaptionedMedia | PuzzlePictures, Field(discriminator="format")]
+Situations = Annotated[WorldSituations | CaptionedMedia, Field(discriminator="format")]
+Pictures = Annotated[WorldSituations | CaptionedMedia | PuzzlePictures, Field(discriminator="format")]
 Pairs = Annotated[PairFile | WorldPairs | WorldEdits, Field(discriminator="format")]
 
 
@@ -146,11 +157,18 @@ class StageConfig(Settings):
 
 
 class PretrainConfig(StageConfig):
-    """Pre-training on captioned images, see `finetune.fusion.pretraining`."""
+    """Pre-training, see `pretraining` (captioned images) and `puzzle_pretraining` (puzzles)."""
 
-    data: tuple[Situations, ...] = Field(min_length=1)
+    data: tuple[Pictures, ...] = Field(min_length=1)
     masked: float = Field(default=0.3, gt=0, lt=1)
-    """Share of the verbs and nouns that are masked, at least one in each caption."""
+    """Share of the verbs and nouns that are masked, at least one in each caption. In captions of
+    puzzles, all values are."""
+
+    @model_validator(mode="after")
+    def _has_one_kind(self) -> Self:
+        if len({each.format == "smart101" for each in self.data}) > 1 or (self.data[0].format == "smart101" and self.data[1:]):
+            raise ValueError("pictures of puzzles are pre-trained on alone; leave one item in data")
+        return self
 
 
 class TspConfig(StageConfig):

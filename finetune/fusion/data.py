@@ -11,8 +11,8 @@ from espresso.datasets.raiv import edited, files, pairs, read_pairs, world
 from espresso.datasets.raiv.pairs import RaivPair
 from espresso.datasets.raiv.situations import Situation, VisualReference
 from espresso.datasets.videos import VideoFolder
-from finetune.fusion import captions, puzzle_captions
-from finetune.fusion.config import PairFile, Pairs, PuzzlePictures, Situations, WorldEdits, WorldSituations
+from finetune.fusion import captions
+from finetune.fusion.config import PairFile, Pairs, Situations, WorldEdits, WorldSituations
 
 logger = logging.getLogger(__name__)
 
@@ -29,9 +29,6 @@ def load_situations(sources: Sequence[Situations]) -> list[Situation]:
     for source in sources:
         if isinstance(source, WorldSituations):
             found += world.read(("image", "video"), {"train": source.stories}, first=source.first).situations
-            continue
-        if isinstance(source, PuzzlePictures):
-            found += puzzle_captions.situations(source.rows, held_out=source.held_out)
             continue
         folder = _Media(source.media)
         for situation in captions.load(source.path, source.parser):

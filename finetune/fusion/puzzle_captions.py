@@ -1,25 +1,43 @@
-"""What pictures of generated puzzles show, as situations to pre-train on.
+"""What pictures of generated puzzles show, to pre-train on: marks and their places, and facts.
 
-Each fact of a picture is a "noun": "red 3" is a red thing with the value 3, so a caption is "the
-picture shows a red 3, a blue 7". Nothing says what a question asks, nor which puzzle it is: with
-its skill in it, a caption of another puzzle was known not to match without a look at the picture.
+A fact is a thing and its value: "red 3" is a red thing with the value 3. Nothing says what a
+question asks, nor which puzzle it is.
 """
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from rich.console import Console
 from rich.progress import track
 
-from espresso.datasets.raiv.situations import Situation, VisualReference
+from espresso.datasets.raiv.situations import VisualReference
 from espresso.datasets.smart101 import data
-from espresso.datasets.smart101.puzzles import instance
+from espresso.datasets.smart101.puzzles import Mark, instance, marks
+
+MOST_WORDS = 10
+"""Longest fact that is used."""
 
 
-def situations(rows: int, *, held_out: bool = False) -> list[Situation]:
-    """Return situations of pictures of the train rows of generated puzzles.
+@dataclass(frozen=True)
+class PuzzlePicture:
+    """A picture of a generated puzzle and what it shows."""
+
+    visual: VisualReference
+
+    marks: tuple[Mark, ...]
+    """What is drawn where."""
+
+    facts: dict[str, str]
+    """Thing -> value in words. Things with several values, such as the arrows of one picture, are
+    left out."""
+
+
+def pictures(rows: int, *, held_out: bool = False) -> list[PuzzlePicture]:
+    """Return pictures of the train rows of generated puzzles.
 
     Args:
         rows: pictures of each root puzzle.
@@ -29,28 +47,20 @@ def situations(rows: int, *, held_out: bool = False) -> list[Situation]:
     Raises:
         DataError: the pictures cannot be written to the cache.
     """
-    found = data.generate("ps-train" if held_out else "train", rows=rows)
-    return [
-        Situation(
-            id=each.row.id,
-            split="train",
-            visual=VisualReference(path=str(each.image), kind="image"),
-            verb="",
-            roles={},
-            objects=facts(instance(each.row.puzzle, each.row.number).facts),
-        )
-        for each in track(found.rows, "reading puzzles", console=Console(stderr=True), transient=True)
-    ]
+    found = list[PuzzlePicture]()
+    rows_found = data.generate("ps-train" if held_out else "train", rows=rows).rows
+    for each in track(rows_found, "reading puzzles", console=Console(stderr=True), transient=True):
+        one = instance(each.row.puzzle, each.row.number)
+        visual = VisualReference(path=str(each.image), kind="image")
+        found.append(PuzzlePicture(visual, tuple(marks(one.picture)), facts(one.facts)))
+    return found
 
 
-MOST_WORDS = 10
-"""Longest fact that a caption says."""
-
-
-def facts(shown: Mapping[str, Any]) -> tuple[str, ...]:
-    """Return the facts of an instance as phrases, sorted: "red 3", "start 4"."""
-    phrases = [[str(name), *_words(value)] for name, value in _named(shown)]
-    return tuple(sorted(" ".join(words).lower() for words in phrases if len(words) <= MOST_WORDS))
+def facts(shown: Mapping[str, Any]) -> dict[str, str]:
+    """Return the facts of an instance: {"red": "3", "start": "4"}."""
+    phrases = [(str(name).lower(), [*_words(value)]) for name, value in _named(shown)]
+    counts = Counter(name for name, _ in phrases)
+    return {name: " ".join(words).lower() for name, words in phrases if counts[name] == 1 and len(words) < MOST_WORDS}
 
 
 def _named(shown: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:

@@ -25,9 +25,11 @@ from espresso.schema import Record
 from finetune.checkpoints import CompleteCheckpoints, claim_checkpoints, latest_checkpoint, writing
 from finetune.fusion import data
 from finetune.fusion.build import build_classifier, build_pretraining, build_processor, build_puzzles
-from finetune.fusion.config import FusionTraining, PuzzlesConfig, StageConfig
+from finetune.fusion.config import FusionTraining, PretrainConfig, PuzzlePictures, PuzzlesConfig, Situations, StageConfig
 from finetune.fusion.frames import frame_reader
 from finetune.fusion.pretraining import CaptionBatches, FusionForPretraining
+from finetune.fusion.puzzle_captions import pictures
+from finetune.fusion.puzzle_pretraining import FusionForPuzzlePretraining, PuzzleBatches
 from finetune.fusion.puzzles import Features, PuzzleCollator, answers, features_of, load_rows
 from finetune.fusion.rows import MinedBatches, RowCollator, hidden_sides, reasons, statements
 from finetune.install import check_output
@@ -166,7 +168,8 @@ def train(config: FusionTraining, stage: Stage, *, steps: int | None = None) -> 
         with writing(out, "the model"):
             part = out.with_name(f"{out.name}.part")
             model = training.model
-            (model.fusion if isinstance(model, FusionForPretraining) else model).save_pretrained(part)
+            kept: Any = model.fusion if isinstance(model, FusionForPretraining | FusionForPuzzlePretraining) else model
+            kept.save_pretrained(part)
             processor.save_pretrained(part)
             write_atomic(part / PROVENANCE_FILE, lineage.model_dump_json(indent=2) + "\n")
             replace_folder(part, out, keep=("README.md",))
@@ -192,12 +195,16 @@ def _prepare(
     if stage == "pretrain":
         pretrain = config.pretrain
         assert pretrain is not None
-        images = [each for each in data.load_situations(pretrain.data) if each.visual.kind == "image"]
+        new = build_pretraining(config, processor)
+        if isinstance(new, FusionForPuzzlePretraining):
+            return _prepare_puzzle_pictures(config, pretrain, new, processor, processes, steps)
+        sources = cast(tuple[Situations, ...], pretrain.data)
+        images = [each for each in data.load_situations(sources) if each.visual.kind == "image"]
         steps = steps or math.ceil(pretrain.epochs * len(images) / pretrain.batch)
         batches = CaptionBatches(
             images, steps * processes, pretrain.batch // processes, pretrain.masked, config.seed, processor, reader
         )
-        return _Training(build_pretraining(config, processor), batches, _only_item, 1, steps, len(images))
+        return _Training(new, batches, _only_item, 1, steps, len(images))
     if stage == "puzzles":
         assert config.puzzles is not None
         return _prepare_puzzles(config, config.puzzles, start, processor, processes, steps)
@@ -215,6 +222,23 @@ def _prepare(
     rows = (reasons if config.pairs.reasons else statements)(pairs[: 2 * math.ceil(config.pairs.share * len(pairs) / 2)])
     steps = steps or math.ceil(config.pairs.epochs * len(rows) / config.pairs.batch)
     return _Training(model, cast(Dataset[Any], rows), collate, config.pairs.batch // processes, steps, len(rows))
+
+
+def _prepare_puzzle_pictures(
+    config: FusionTraining,
+    pretrain: PretrainConfig,
+    model: FusionForPuzzlePretraining,
+    processor: FusionProcessor,
+    processes: int,
+    steps: int | None,
+) -> _Training:
+    """Load pictures of puzzles to pre-train on."""
+    source = cast(PuzzlePictures, pretrain.data[0])
+    found = pictures(source.rows, held_out=source.held_out)
+    steps = steps or math.ceil(pretrain.epochs * len(found) / pretrain.batch)
+    reader = frame_reader(config.architecture.frames, config.frame_size)
+    batches = PuzzleBatches(found, steps * processes, pretrain.batch // processes, config.seed, processor, reader)
+    return _Training(model, batches, _only_item, 1, steps, len(found))
 
 
 def _prepare_puzzles(

@@ -12,9 +12,9 @@ from random import Random
 
 from espresso.datasets.smart101.puzzles import algebra, arithmetic, counting, logic, measure, paths, pattern, spatial
 from espresso.datasets.smart101.puzzles.base import Instance, RootPuzzle
-from espresso.datasets.smart101.puzzles.draw import SIZE, rendered
+from espresso.datasets.smart101.puzzles.draw import SIZE, Mark, mark_words, marks, rendered
 
-__all__ = ["PUZZLES", "SIZE", "Instance", "RootPuzzle", "instance", "rendered"]
+__all__ = ["PUZZLES", "SIZE", "Instance", "Mark", "RootPuzzle", "instance", "mark_words", "marks", "rendered"]
 
 _MODULES = (algebra, arithmetic, counting, logic, measure, paths, pattern, spatial)
 

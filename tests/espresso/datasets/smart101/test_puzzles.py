@@ -3,12 +3,13 @@
 import math
 import re
 from collections import Counter, deque
+from itertools import pairwise
 
 import numpy as np
 import pytest
 
 from espresso.datasets.smart101.index import read_index
-from espresso.datasets.smart101.puzzles import PUZZLES, instance, rendered
+from espresso.datasets.smart101.puzzles import PUZZLES, draw, instance, mark_words, marks, rendered
 from espresso.datasets.smart101.splits import TEST, VAL
 from espresso.datasets.smart101.values import SEQUENCES, value_of
 
@@ -243,3 +244,29 @@ def test_generated_puzzles_have_skill_and_difficulty_of_the_official_ones(real_i
     official = read_index(real_index.parent, [])
     for puzzle in PUZZLES.values():
         assert (official[puzzle.id].skill, official[puzzle.id].difficulty) == (puzzle.skill, puzzle.difficulty)
+
+
+def test_a_picture_gives_marks_where_things_are_drawn():
+    def picture(pen):
+        pen.disc(56, 112, 10, draw.COLOURS["red"])
+        pen.text(112, 56, "7B")
+        pen.arrow((20, 20), (20, 200), draw.COLOURS["blue"])
+        pen.disc(-5, 3, 10)  # its centre lies outside
+
+    found = marks(picture)
+    disc, red = found[:2]
+    assert (disc.word, red.word) == ("disc", "red")
+    assert (red.x, red.y) == (0.25, 0.5)
+    seven, b = (mark for mark in found if mark.word in ("7", "b"))
+    assert seven.x < 0.5 < b.x
+    assert seven.y == b.y == 0.25
+    assert ("down", "blue") in pairwise(mark.word for mark in found)
+    assert sum(mark.word == "disc" for mark in found) == 1
+
+
+@pytest.mark.parametrize("puzzle", PUZZLES)
+def test_every_puzzle_has_marks_in_its_picture(puzzle):
+    found = marks(instance(puzzle, 0).picture)
+    assert found
+    assert all(0 <= mark.x < 1 and 0 <= mark.y < 1 for mark in found)
+    assert {mark.word for mark in found if len(mark.word) > 1} <= {*mark_words()}

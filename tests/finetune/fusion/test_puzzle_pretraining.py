@@ -1,0 +1,110 @@
+"""Batches of pictures of puzzles: marks and values at their places, and captions with masked values."""
+
+import pytest
+import torch
+
+from finetune.fusion.build import build_pretraining, build_processor
+from finetune.fusion.config import Architecture, FusionTraining, MiniatureEncoders, PretrainConfig
+from finetune.fusion.frames import FrameReader
+from finetune.fusion.pretraining import IGNORE_INDEX
+from finetune.fusion.puzzle_captions import pictures
+from finetune.fusion.puzzle_pretraining import PuzzleBatches, _tokens
+
+
+@pytest.fixture(scope="module")
+def some():
+    return pictures(1)
+
+
+@pytest.fixture(scope="module")
+def batches(some):
+    processor = build_processor(MiniatureEncoders(image_size=32, words="smart101"))
+    return PuzzleBatches(some, 4, 8, 0, processor, FrameReader(1, 32))
+
+
+def shown(batch, batches):
+    """The picture of each row, found by its pixels."""
+    pixels = {
+        batches.processor.visuals([batches.reader.read(each.visual)])["pixel_values"].sum().item(): each
+        for each in batches.pictures
+    }
+    return [pixels[each.sum().item()] for each in batch["pixel_values"]]
+
+
+def test_all_values_of_a_caption_are_masked_and_nothing_else(batches):
+    tokens, batch = batches.processor.tokens, batches[0]
+    for ids, labels, picture in zip(batch["input_ids"], batch["labels"], shown(batch, batches), strict=True):
+        hidden = labels != IGNORE_INDEX
+        assert (ids[hidden] == tokens.mask_token_id).all()
+        assert not (ids[~hidden] == tokens.mask_token_id).any()
+        whole = tokens.decode(torch.where(hidden, labels, ids), skip_special_tokens=True)
+        said = [each.strip() for each in whole.split(",") if each.strip()]
+        facts = {normal(tokens, f"{name} {value}"): normal(tokens, value) for name, value in picture.facts.items()}
+        assert {*said} <= {*facts}
+        assert tokens.decode(labels[hidden]).split() == " ".join(facts[each] for each in said).split()
+    assert (batch["labels"] != IGNORE_INDEX).any()
+
+
+def normal(tokens, text):
+    """The text as its tokens are written."""
+    return tokens.decode(tokens(text).input_ids, skip_special_tokens=True)
+
+
+def test_marks_and_values_are_those_of_their_picture(batches):
+    tokens, batch = batches.processor.tokens, batches[0]
+    for number, picture in enumerate(shown(batch, batches)):
+        own = batch["marks"][:, 0] == number
+        words = tokens.convert_ids_to_tokens(batch["marks"][own, 1].tolist())
+        assert words == [mark.word for mark in picture.marks]
+        assert tokens.unk_token not in words
+        places = torch.tensor([(mark.x, mark.y) for mark in picture.marks if mark.word in picture.facts])
+        found = batch["value_places"][batch["values"][:, 0] == number]
+        assert {*map(tuple, found.tolist())} == {*map(tuple, places.tolist())}
+    assert all((batches[0][name] == value).all() for name, value in batch.items())
+
+
+@pytest.mark.parametrize("extra", [0, 1])
+def test_a_place_is_seen_by_the_token_of_its_cell(extra):
+    visual = torch.zeros(1, 16 + extra, 8)
+    places = torch.tensor([[0.0, 0.0], [0.99, 0.0], [0.3, 0.6], [1.0, 1.0]])
+    assert _tokens(places, visual).tolist() == [extra, extra + 3, extra + 9, extra + 15]
+
+
+@pytest.mark.parametrize("vision", ["vit", "resnet"])
+def test_the_losses_reach_both_encoders(batches, vision):
+    config = FusionTraining(
+        encoders=MiniatureEncoders(image_size=32, vision=vision, patch=8, vision_layers=1, text_layers=1, words="smart101"),
+        architecture=Architecture(hidden=32, heads=2, feed_forward=64, layers=1),
+        pretrain=PretrainConfig(data=[{"format": "smart101", "rows": 1}], epochs=1, batch=8, learning_rate=1e-3),
+        output="unused",
+    )
+    model = build_pretraining(config, batches.processor)
+    output = model(**batches[0])
+    output["loss"].backward()
+    for encoder in (model.fusion.vision, model.fusion.text):
+        assert any(weight.grad is not None and weight.grad.abs().sum() > 0 for weight in encoder.parameters())
+    assert model.fusion.encode_visuals(**{name: batches[0][name] for name in ("pixel_values", "frames")})[0].shape[1] == 16 + (
+        vision == "vit"
+    )
+
+
+def test_a_model_learns_which_thing_has_which_value(some):
+    torch.manual_seed(0)
+    processor = build_processor(MiniatureEncoders(image_size=56, words="smart101"))
+    config = FusionTraining(
+        encoders=MiniatureEncoders(image_size=56, vision="resnet", patch=8, vision_layers=1, text_layers=1, words="smart101"),
+        architecture=Architecture(hidden=32, heads=2, feed_forward=64, layers=1),
+        pretrain=PretrainConfig(data=[{"format": "smart101", "rows": 1}], epochs=1, batch=8, learning_rate=1e-3),
+        output="unused",
+    )
+    batches = PuzzleBatches(some[:2], 120, 2, 0, processor, FrameReader(1, 56))
+    model = build_pretraining(config, processor)
+    optimizer = torch.optim.AdamW(model.parameters(), lr=5e-3)
+    values = []
+    for number in range(120):
+        output = model(**batches[number])
+        optimizer.zero_grad()
+        output["loss"].backward()
+        optimizer.step()
+        values.append(output["values"].item())
+    assert values[-1] < 0.2 < values[0]
