@@ -14,7 +14,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
 from typing import Any, Literal, cast
@@ -75,10 +75,14 @@ class Setting:
     hidden: tuple[Side, ...] = ()
     """Visuals that it does not see, in training and test."""
 
+    times: int = 1
+    """How many times the training pairs of the configuration it has."""
+
     def name(self, seed: int) -> str:
         """Return the name of the folder of a seed."""
         parts = [self.start, self.dataset, "reasons" if self.reasons else "", self.fusion if self.fusion != "late" else ""]
-        parts += [f"{self.share:g}" if self.share < 1 else "", *(f"no-{side}" for side in self.hidden), f"seed{seed}"]
+        parts += [f"{self.share:g}" if self.share < 1 else "", f"times{self.times}" if self.times > 1 else ""]
+        parts += [*(f"no-{side}" for side in self.hidden), f"seed{seed}"]
         return "-".join(filter(None, parts))
 
 
@@ -89,6 +93,10 @@ NAMES: dict[Start, str] = {
     "tsp": "+ TSP, images and videos", "tsp-random": "+ TSP, random pairs",
 }  # fmt: skip
 """Names of the rows."""
+MORE = 8
+"""Times the training pairs of a further row of Table 2, without TSP. TSP takes more steps than the
+fine-tuning, on pairs of its own; this row shows how much of its gain further pairs give as well."""
+MORE_PAIRS = f"pre-training, {MORE} times the pairs"
 HIDDEN: dict[tuple[Side, ...], str] = {
     ("first", "second"): "statement alone", ("second",): "statement and first visual", ("first",): "statement and second visual",
 }  # fmt: skip
@@ -98,7 +106,8 @@ STATEMENTS, REASONS, EDITS, MINING = (
     "Table 2: statements", "Table 3: reasons", "Table 5: edited images", "Table 6: how pairs are mined",
 )  # fmt: skip
 DIFFERENCES = (
-    (STATEMENTS, NAMES["tsp"], NAMES["pretrain"]), (REASONS, NAMES["tsp"], NAMES["pretrain"]),
+    (STATEMENTS, NAMES["tsp"], NAMES["pretrain"]), (STATEMENTS, NAMES["tsp"], MORE_PAIRS),
+    (REASONS, NAMES["tsp"], NAMES["pretrain"]),
     *((EDITS, f"{fusion} + TSP", fusion) for fusion in FUSIONS), (MINING, NAMES["tsp"], NAMES["tsp-random"]),
 )  # fmt: skip
 """Table, and two of its rows whose paired difference is a further row."""
@@ -115,9 +124,11 @@ def cells_of(config: RaivStudy) -> Iterator[Cell]:
     for start in TABLE_2:
         for dataset in datasets:
             yield STATEMENTS, NAMES[start], dataset, Setting(start, dataset)
-    for hidden, name in HIDDEN.items():
+    further = {MORE_PAIRS: Setting("pretrain", "im-im", times=MORE)}
+    further |= {name: Setting("tsp", "im-im", hidden=hidden) for hidden, name in HIDDEN.items()}
+    for name, setting in further.items():
         for kind in KINDS:
-            yield STATEMENTS, name, kind, Setting("tsp", kind, hidden=hidden)
+            yield STATEMENTS, name, kind, replace(setting, dataset=kind)
     for start in TABLE_2:
         for kind in KINDS:
             yield REASONS, NAMES[start], kind, Setting(start, kind, reasons=True)
@@ -186,7 +197,7 @@ def _fine_tune(config: RaivStudy, setting: Setting, seed: int, folder: Path, *, 
     elif setting.dataset in WRITTEN:
         data = PairFile(format="pairs", path=_written(config, WRITTEN[setting.dataset]))
     else:
-        data = WorldPairs(format="world", kind=cast(Kind, setting.dataset), count=config.count)
+        data = WorldPairs(format="world", kind=cast(Kind, setting.dataset), count=setting.times * config.count)
     pairs = PairsConfig(
         **dict(config.fine_tuning) | {"start": _start(config, setting.start, setting.fusion, wait=wait)},
         data=(data,),

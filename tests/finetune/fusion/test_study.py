@@ -15,6 +15,7 @@ from tests.finetune.fusion.test_train import SMALL
 CELLS = [
     (study.STATEMENTS, "pre-training", "im-im", Setting("pretrain", "im-im")),
     (study.STATEMENTS, "+ TSP, images and videos", "im-im", Setting("tsp", "im-im")),
+    (study.STATEMENTS, study.MORE_PAIRS, "im-im", Setting("pretrain", "im-im", times=2)),
     (study.STATEMENTS, "statement alone", "im-im", Setting("tsp", "im-im", hidden=("first", "second"))),
     (study.REASONS, "pre-training", "im-vid", Setting("pretrain", "im-vid", reasons=True)),
     (study.REASONS, "+ TSP, images and videos", "im-vid", Setting("none", "im-vid", reasons=True)),
@@ -79,7 +80,7 @@ def test_classifiers_are_trained_once_and_an_interrupted_study_resumes(config, m
 def test_a_statement_alone_is_right_once_of_twice(config):
     rows = {(row.table, row.name): row.cells for row in run_study(config, lambda *_: None)}
     assert rows[study.STATEMENTS, "statement alone"]["im-im"].mean == 0.5
-    for ours, theirs in (("+ TSP, images and videos", "pre-training"),):
+    for ours, theirs in (("+ TSP, images and videos", "pre-training"), ("+ TSP, images and videos", study.MORE_PAIRS)):
         both = rows[study.STATEMENTS, ours]["im-im"].mean - rows[study.STATEMENTS, theirs]["im-im"].mean
         difference = rows[study.STATEMENTS, f"{ours} minus {theirs}"]["im-im"]
         assert difference.mean == pytest.approx(both)
@@ -118,3 +119,12 @@ def test_the_pipeline_of_a_profile_answers_the_same_questions(config, monkeypatc
     assert (statements.table, reasons.table) == (study.STATEMENTS, study.REASONS)
     assert {cell.n for cell in statements.cells.values()} == {4}
     assert (config.output / "tiny-raiv" / "samples.jsonl").read_text().count("\n") == 12
+
+
+def test_a_row_without_task_specific_pre_training_has_more_pairs(config, monkeypatch):
+    trained = []
+    monkeypatch.setattr(study, "_train", lambda *_, **changes: trained.append(changes["pairs"]) or config.output)
+    for times in (1, study.MORE):
+        study._fine_tune(config, Setting("none", "im-im", times=times), 0, config.output, wait=True)
+    assert [pairs.data[0].count for pairs in trained] == [config.count, study.MORE * config.count]
+    assert {setting.times for _, row, _, setting in cells_of(config) if row == study.MORE_PAIRS} == {study.MORE}
