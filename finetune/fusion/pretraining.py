@@ -43,16 +43,19 @@ _RARE = -4.6
 """Logit of one word in a hundred, as most words are not shown (Lin et al., "Focal Loss", 2017)."""
 
 
+def word_head(config: FusionConfig) -> nn.Sequential:
+    """Return a head that predicts a word from a token: (..., hidden) -> (..., vocabulary)."""
+    size = config.hidden_size
+    return nn.Sequential(nn.Linear(size, size), nn.GELU(), nn.LayerNorm(size), nn.Linear(size, config.text_config.vocab_size))
+
+
 class FusionForPretraining(FusionPreTrainedModel):
     """A `FusionModel` with heads for masked words, for matching and for shown words."""
 
     def __init__(self, config: FusionConfig) -> None:
         super().__init__(config)
         self.fusion = FusionModel(config)
-        self.words = nn.Sequential(
-            nn.Linear(config.hidden_size, config.hidden_size), nn.GELU(), nn.LayerNorm(config.hidden_size),
-            nn.Linear(config.hidden_size, config.text_config.vocab_size),
-        )  # fmt: skip
+        self.words = word_head(config)
         self.match = nn.Linear(2 * config.hidden_size, 1)
         words_shown = nn.Linear(config.hidden_size, config.text_config.vocab_size)
         self.shown = nn.Sequential(nn.LayerNorm(config.hidden_size), words_shown)

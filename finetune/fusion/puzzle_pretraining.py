@@ -28,7 +28,7 @@ from espresso.fusion.config import FusionConfig
 from espresso.fusion.model import FusionModel, FusionPreTrainedModel
 from espresso.fusion.processor import FusionProcessor
 from finetune.fusion.frames import FrameReader
-from finetune.fusion.pretraining import IGNORE_INDEX
+from finetune.fusion.pretraining import IGNORE_INDEX, word_head
 from finetune.fusion.puzzle_captions import PuzzlePicture
 
 VALUE_WORDS = 4
@@ -46,11 +46,10 @@ class FusionForPuzzlePretraining(FusionPreTrainedModel):
 
     def __init__(self, config: FusionConfig) -> None:
         super().__init__(config)
-        size, words = config.hidden_size, config.text_config.vocab_size
         self.fusion = FusionModel(config)
-        self.marks = nn.Linear(size, words)
-        self.value_places = nn.Embedding(VALUE_WORDS, size)
-        self.values, self.words = _head(size, words), _head(size, words)
+        self.marks = nn.Linear(config.hidden_size, config.text_config.vocab_size)
+        self.value_places = nn.Embedding(VALUE_WORDS, config.hidden_size)
+        self.values, self.words = word_head(config), word_head(config)
         self.post_init()
         nn.init.constant_(self.marks.bias, _RARE)
 
@@ -88,15 +87,16 @@ class FusionForPuzzlePretraining(FusionPreTrainedModel):
         wanted[marks[:, 0], _tokens(mark_places, visual), marks[:, 1]] = 1
         at_place = visual[values[:, 0], _tokens(value_places, visual)] + self.value_places(values[:, 1])
         losses = (
-            functional.cross_entropy(self.words(said[masked]), labels[masked]),
-            functional.cross_entropy(self.values(at_place), values[:, 2]),
+            _mean_loss(self.words(said[masked]), labels[masked]),
+            _mean_loss(self.values(at_place), values[:, 2]),
             MARKS_WEIGHT * functional.binary_cross_entropy_with_logits(logits, wanted, reduction="sum") / len(visual),
         )
         return {"loss": sum(losses, torch.zeros((), device=logits.device)), "values": losses[1].detach()}
 
 
-def _head(size: int, words: int) -> nn.Sequential:
-    return nn.Sequential(nn.Linear(size, size), nn.GELU(), nn.LayerNorm(size), nn.Linear(size, words))
+def _mean_loss(logits: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
+    """Return the mean cross-entropy, 0 for no rows: a small batch may have no values."""
+    return functional.cross_entropy(logits, labels, reduction="sum") / max(1, len(labels))
 
 
 def _tokens(places: torch.Tensor, visual: torch.Tensor) -> torch.Tensor:
@@ -154,8 +154,10 @@ class PuzzleBatches(Dataset[dict[str, torch.Tensor]]):
             "labels": labels,
             "marks": torch.tensor([(picture, tokens.convert_tokens_to_ids(mark.word)) for picture, mark in marks]),
             "mark_places": torch.tensor([(mark.x, mark.y) for _, mark in marks]),
-            "values": torch.tensor([(picture, place, token) for picture, place, token, _ in values]),
-            "value_places": torch.tensor([(mark.x, mark.y) for *_, mark in values]),
+            "values": torch.tensor([(picture, place, token) for picture, place, token, _ in values], dtype=torch.long).reshape(
+                -1, 3
+            ),
+            "value_places": torch.tensor([(mark.x, mark.y) for *_, mark in values]).reshape(-1, 2),
         }
 
     def _caption(self, picture: PuzzlePicture, rng: random.Random) -> tuple[str, list[int]]:

@@ -1,6 +1,6 @@
 """The experiments on SMART-101 for generated puzzles: `espresso eval study smart101 CONFIG`.
 
-Towers are pre-trained on captioned pictures of puzzles, and classifiers are trained on their
+Towers are pre-trained on pictures of puzzles, and classifiers are trained on their
 features with several seeds: on the four splits, with three fusions, stronger and weaker towers,
 alignment directions, and heads that classify or generate; and with the picture or the question
 hidden. For the puzzle and few-shot splits, the towers have not seen pictures of the val and test

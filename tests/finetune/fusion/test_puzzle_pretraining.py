@@ -1,5 +1,7 @@
 """Batches of pictures of puzzles: marks and values at their places, and captions with masked values."""
 
+from dataclasses import replace
+
 import pytest
 import torch
 
@@ -86,6 +88,20 @@ def test_the_losses_reach_both_encoders(batches, vision):
     assert model.fusion.encode_visuals(**{name: batches[0][name] for name in ("pixel_values", "frames")})[0].shape[1] == 16 + (
         vision == "vit"
     )
+
+
+def test_a_picture_without_facts_has_a_loss(batches):
+    config = FusionTraining(
+        encoders=MiniatureEncoders(image_size=32, patch=8, vision_layers=1, text_layers=1, words="smart101"),
+        architecture=Architecture(hidden=32, heads=2, feed_forward=64, layers=1),
+        pretrain=PretrainConfig(data=[{"format": "smart101", "rows": 1}], epochs=1, batch=1, learning_rate=1e-3),
+        output="unused",
+    )
+    bare = [replace(batches.pictures[0], facts={})]
+    batch = PuzzleBatches(bare, 1, 1, 0, batches.processor, batches.reader)[0]
+    output = build_pretraining(config, batches.processor)(**batch)
+    assert output["loss"].isfinite()
+    assert output["values"] == 0
 
 
 def test_a_model_learns_which_thing_has_which_value(some):
