@@ -1,11 +1,14 @@
-"""One browser for all tests of pages."""
+"""One thread per process, and one browser for all tests of pages."""
 
+import os
 import shutil
 
 import pytest
 from browser import LOGS
 from selenium import webdriver
 from selenium.webdriver.chrome.service import Service
+
+os.environ["OMP_NUM_THREADS"] = "1"  # before torch is imported; tests of two processes share two cores
 
 FLAGS = (
     "--headless --no-sandbox --disable-gpu --no-first-run --disable-background-networking --disable-component-update "

@@ -75,7 +75,10 @@ def build_pretraining(config: FusionTraining, processor: FusionProcessor) -> Fus
     if isinstance(config.encoders, NamedBackbone):
         raise DataError(f"{config.encoders.backbone} is pre-trained already. Remove the section 'pretrain'.")
     on_puzzles = config.pretrain is not None and config.pretrain.data[0].format == "smart101"
-    model = (FusionForPuzzlePretraining if on_puzzles else FusionForPretraining)(_configuration(config, processor))
+    settings = _configuration(config, processor)
+    if on_puzzles:
+        settings.align = "image-to-text"  # the loss of captions is all that trains cross-attention
+    model = (FusionForPuzzlePretraining if on_puzzles else FusionForPretraining)(settings)
     _load_encoders(model.fusion, config.encoders)
     return model
 
@@ -159,6 +162,7 @@ def _options(layers: Architecture) -> dict[str, Any]:
         "intermediate_size": layers.feed_forward,
         "cross_layers": layers.layers,
         "dropout": layers.dropout,
+        "initializer_range": layers.initializer_range,
         "fusion": layers.fusion,
         "frames": layers.frames,
     }
@@ -179,6 +183,7 @@ def _miniature_configs(
         "intermediate_size": layers.feed_forward,
         "hidden_dropout_prob": layers.dropout,
         "attention_probs_dropout_prob": 0.0,
+        "initializer_range": layers.initializer_range,
     }
     vision: PreTrainedConfig
     if encoders.vision == "vit":
