@@ -14,6 +14,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
+import sys
 import threading
 from collections import deque
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Hashable, Iterable, Iterator
@@ -213,7 +214,7 @@ def ask_many(
             if os.getpid() != owner:
                 raise QuestionError("these questions are asked by the process that forked this one. Call ask_many again here.")
     finally:
-        if os.getpid() == owner:
+        if os.getpid() == owner and not sys.is_finalizing():  # the thread does not run any more when Python exits
             asyncio.run_coroutine_threadsafe(stop(), loop).result()
             loop.call_soon_threadsafe(loop.stop)
             thread.join()

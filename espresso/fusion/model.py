@@ -36,7 +36,7 @@ class FusionModel(FusionPreTrainedModel):
 
     The encoders are any that transformers loads: CLIP, SigLIP, ViT or ResNet, and BERT, RoBERTa or
     DeBERTa. The tokens of a convolutional network are the places of its last feature map, with a
-    sinusoidal embedding of row and column.
+    sinusoidal embedding of row and column, normalized as the last layer of a ViT does it.
     As in METER (Dou et al., 2022), text and visual tokens are two streams; in each layer, a stream
     attends to itself, then to the other one. `config.align` leaves out the layers of a stream.
 
@@ -50,7 +50,9 @@ class FusionModel(FusionPreTrainedModel):
         self.vision = AutoModel.from_config(config.vision_config)
         self.text = AutoModel.from_config(config.text_config)
         vision = config.vision_config
-        self.vision_projection = nn.Linear(getattr(vision, "hidden_size", None) or vision.hidden_sizes[-1], size)
+        convolutional = hasattr(vision, "hidden_sizes")
+        self.vision_projection = nn.Linear(vision.hidden_sizes[-1] if convolutional else vision.hidden_size, size)
+        self.vision_norm = nn.LayerNorm(size) if convolutional else nn.Identity()
         self.text_projection = nn.Linear(config.text_config.hidden_size, size)
         self.visual_id = nn.Embedding(2, size)
         self.text_layers, self.visual_layers = (
@@ -78,7 +80,7 @@ class FusionModel(FusionPreTrainedModel):
             seen = seen.flatten(2).transpose(1, 2)
         encoded = self.vision_projection(seen)
         if convolutional:
-            encoded = encoded + _place_embedding(height, width, encoded)
+            encoded = self.vision_norm(encoded + _place_embedding(height, width, encoded))
         absent = frames < 0
         tokens = encoded[frames.clamp(min=0)] + time_embedding(frames.shape[1], encoded)[None, :, None]
         return tokens.flatten(1, 2), absent.repeat_interleave(encoded.shape[1], dim=1)

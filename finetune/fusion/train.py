@@ -256,8 +256,8 @@ def _prepare_puzzles(
     features = None
     if puzzles.freeze:
         features = features_of(start, weights_digest(start), reader) if start else Features(model.fusion, processor, reader)
-        for tower in (model.fusion.vision, model.fusion.text, model.fusion.vision_projection, model.fusion.text_projection):
-            tower.requires_grad_(False)
+        for tower in ("vision", "vision_projection", "vision_norm", "text", "text_projection"):
+            model.fusion.get_submodule(tower).requires_grad_(False)
     collate = PuzzleCollator(model.config, processor, reader, puzzles.hidden, features)
     collate.encode(rows)
     steps = steps or math.ceil(puzzles.epochs * len(rows) / puzzles.batch)

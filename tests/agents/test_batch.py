@@ -2,6 +2,8 @@
 
 import asyncio
 import os
+import subprocess
+import sys
 from contextlib import aclosing
 
 import pytest
@@ -128,6 +130,17 @@ def test_a_forked_child_does_not_wait_for_the_answers_of_its_parent(session, que
     assert in_child(lambda: [answers.close(), "closed"]) == [None, "closed"]
     assert in_child(lambda: len(list(espresso.ask_many(questions[:2], session=session)))) == 2
     assert len(list(answers)) == len(questions) - 1
+
+
+def test_a_program_ends_although_answers_are_left(tmp_path):
+    program = f"""
+import espresso
+from espresso import world
+from pathlib import Path
+many = espresso.ask_many([each.without_truth() for each in world.make("val", 4, Path({str(tmp_path)!r}))], profile="tiny")
+print(next(many).question.id)
+"""
+    subprocess.run([sys.executable, "-c", program], check=True, capture_output=True, timeout=240)
 
 
 def test_an_unexpected_exception_stands_in_the_place_of_its_answer_too(questions, roles, session, caplog):

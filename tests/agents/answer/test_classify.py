@@ -1,5 +1,6 @@
 """The classify node: small classifiers with random weights, of two clips of the world and of puzzles."""
 
+import re
 import shutil
 
 import pytest
@@ -110,6 +111,16 @@ def test_the_shipped_classifier_judges_statements_and_chooses_reasons():
         ]
     assert sum(right[:60]) > 0.6 * 60
     assert sum(right[60:]) > 0.5 * 30
+
+
+def test_the_reasoner_of_the_same_profile_gives_evidence_over_both_visuals():
+    statements = DATASET.load("test", 12).questions
+    with Session("raiv", cache=False) as opened:
+        answers = list(espresso.ask_many([each.without_truth() for each in statements], session=opened, strategy="selector"))
+    for answer in answers:
+        assert answer.text in OPTIONS
+        assert re.match(r"first: .+\. second: .+\.", answer.evidence.text)
+        assert {each.frame.visual for each in answer.core_frames} == {0, 1}
 
 
 @pytest.fixture(scope="module")

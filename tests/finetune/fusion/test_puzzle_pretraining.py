@@ -1,4 +1,4 @@
-"""Batches of pictures of puzzles: marks and values at their places, and captions with masked values."""
+"""Batches of pictures of puzzles: marks and values at their places, and values at names."""
 
 from dataclasses import replace
 
@@ -8,9 +8,8 @@ import torch
 from finetune.fusion.build import build_pretraining, build_processor
 from finetune.fusion.config import Architecture, FusionTraining, MiniatureEncoders, PretrainConfig
 from finetune.fusion.frames import FrameReader
-from finetune.fusion.pretraining import IGNORE_INDEX
 from finetune.fusion.puzzle_captions import pictures
-from finetune.fusion.puzzle_pretraining import PuzzleBatches, _tokens
+from finetune.fusion.puzzle_pretraining import VALUE_WORDS, PuzzleBatches, _tokens
 
 
 @pytest.fixture(scope="module")
@@ -33,23 +32,21 @@ def shown(batch, batches):
     return [pixels[each.sum().item()] for each in batch["pixel_values"]]
 
 
-def test_all_values_of_a_caption_are_masked_and_nothing_else(batches):
+def test_each_name_of_a_text_has_the_value_of_its_thing(batches):
     tokens, batch = batches.processor.tokens, batches[0]
-    for ids, labels, picture in zip(batch["input_ids"], batch["labels"], shown(batch, batches), strict=True):
-        hidden = labels != IGNORE_INDEX
-        assert (ids[hidden] == tokens.mask_token_id).all()
-        assert not (ids[~hidden] == tokens.mask_token_id).any()
-        whole = tokens.decode(torch.where(hidden, labels, ids), skip_special_tokens=True)
-        said = [each.strip() for each in whole.split(",") if each.strip()]
-        facts = {normal(tokens, f"{name} {value}"): normal(tokens, value) for name, value in picture.facts.items()}
-        assert {*said} <= {*facts}
-        assert tokens.decode(labels[hidden]).split() == " ".join(facts[each] for each in said).split()
-    assert (batch["labels"] != IGNORE_INDEX).any()
-
-
-def normal(tokens, text):
-    """The text as its tokens are written."""
-    return tokens.decode(tokens(text).input_ids, skip_special_tokens=True)
+    for number, picture in enumerate(shown(batch, batches)):
+        named = batch["named_values"][batch["named_values"][:, 0] == number]
+        ids = batch["input_ids"][number]
+        assert set(ids.tolist()).isdisjoint({tokens.mask_token_id, tokens.unk_token_id})
+        said = {}
+        for _, position, place, token in named.tolist():
+            said.setdefault(position, []).append(token)
+            assert len(said[position]) == place + 1
+        endings = {
+            tokens(name).input_ids[-2]: tokens(value).input_ids[1:-1][:VALUE_WORDS] for name, value in picture.facts.items()
+        }
+        assert {ids[position].item(): words for position, words in said.items()} == endings
+    assert len(batch["named_values"])
 
 
 def test_marks_and_values_are_those_of_their_picture(batches):
