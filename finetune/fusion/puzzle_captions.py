@@ -1,7 +1,7 @@
 """What pictures of generated puzzles show, to pre-train on: marks and their places, and facts.
 
-A fact is a thing and its value: "red 3" is a red thing with the value 3. Nothing says what a
-question asks, nor which puzzle it is.
+A fact is a thing and its value: "red 3" is a red thing with the value 3. The question of the puzzle
+is there too; neither its answer nor the puzzle's number is.
 """
 
 from __future__ import annotations
@@ -28,6 +28,8 @@ class PuzzlePicture:
 
     visual: VisualReference
 
+    question: str
+
     marks: tuple[Mark, ...]
     """What is drawn where."""
 
@@ -52,7 +54,7 @@ def pictures(rows: int, *, held_out: bool = False) -> list[PuzzlePicture]:
     for each in track(rows_found, "reading puzzles", console=Console(stderr=True), transient=True):
         one = instance(each.row.puzzle, each.row.number)
         visual = VisualReference(path=str(each.image), kind="image")
-        found.append(PuzzlePicture(visual, tuple(marks(one.picture)), facts(one.facts)))
+        found.append(PuzzlePicture(visual, each.row.question, tuple(marks(one.picture)), facts(one.facts)))
     return found
 
 

@@ -3,8 +3,8 @@
 1. Each place of a picture, that is each token of the vision encoder, says which marks are drawn
    there: digits, letters, colours and shapes.
 2. Where a thing is drawn, the place says its value: "3" at a red disc of which there are three.
-3. A text names the things of the picture, in any order; having read the picture, the token of a
-   name says the value of its thing. So will the words of a question, for the classifier.
+3. A text is the question of the puzzle, followed by the names of all things in any order. Having
+   read the picture, the token of a name, in the question too, says the value of its thing.
 
 The first two train the vision encoder place by place, as the detectors of objects and attributes do
 whose features vision-language models have used (Zhang et al., "VinVL", 2021). With captions and the
@@ -68,7 +68,7 @@ class FusionForPuzzlePretraining(FusionPreTrainedModel):
         """Return the sum of the three losses under the key `loss`.
 
         Args:
-            input_ids: names of things, one text for each picture, (pictures, length).
+            input_ids: questions and names of things, one text for each picture, (pictures, length).
             attention_mask: as `input_ids`.
             pixel_values: see `FusionModel.encode_visuals`.
             frames: see `FusionModel.encode_visuals`.
@@ -141,13 +141,12 @@ class PuzzleBatches(Dataset[dict[str, torch.Tensor]]):
         rng = random.Random(f"{self.seed} {index}")
         here = rng.sample(self.pictures, min(self.size, len(self.pictures)))
         tokens = self.processor.tokens
-        named = [(each, rng.sample(sorted(each.facts), len(each.facts))) for each in here]
-        texts = self.processor.texts([" ".join(names) for _, names in named])
+        written = [self._text(each, rng) for each in here]
         marks = [(picture, mark) for picture, each in enumerate(here) for mark in each.marks]
         values = [(picture, *each) for picture, one in enumerate(here) for each in self._values(one)]
-        named_values = [(picture, *each) for picture, (one, names) in enumerate(named) for each in self._named(one, names)]
+        named_values = [(picture, *each) for picture, (_, said) in enumerate(written) for each in said]
         return {
-            **texts,
+            **self.processor.texts([text for text, _ in written]),
             "named_values": _rows(named_values, 4),
             **self.processor.visuals([self.reader.read(each.visual) for each in here]),
             "marks": torch.tensor([(picture, tokens.convert_tokens_to_ids(mark.word)) for picture, mark in marks]),
@@ -156,13 +155,18 @@ class PuzzleBatches(Dataset[dict[str, torch.Tensor]]):
             "value_places": torch.tensor([(mark.x, mark.y) for *_, mark in values]).reshape(-1, 2),
         }
 
-    def _named(self, picture: PuzzlePicture, names: Sequence[str]) -> Iterator[tuple[int, int, int]]:
-        """Yield position of the name, place in the value, and token for the words of values."""
-        position, longest = 0, self.processor.tokens.model_max_length - 2
+    def _text(self, picture: PuzzlePicture, rng: random.Random) -> tuple[str, list[tuple[int, int, int]]]:
+        """Return a text, and for the words of values the position of the name, place and token."""
+        names = rng.sample(sorted(picture.facts), len(picture.facts))
+        text = " ".join([picture.question, *names])
+        tokens, said = self.processor.tokens.tokenize(text), list[tuple[int, int, int]]()
         for name in names:
-            position += len(self.processor.tokens.tokenize(name))
-            if position <= longest:
-                yield from ((position, place, token) for place, token in self._words(picture.facts[name]))
+            spelled = self.processor.tokens.tokenize(name)
+            ends = [end for end in range(len(spelled), len(tokens) + 1) if tokens[end - len(spelled) : end] == spelled]
+            if len(name) == 1:  # "a" may be an article in the question
+                ends = ends[-1:]
+            said += [(end, *word) for end in ends for word in self._words(picture.facts[name])]
+        return text, [each for each in said if each[0] < self.processor.tokens.model_max_length - 1]
 
     def _values(self, picture: PuzzlePicture) -> Iterator[tuple[int, int, Mark]]:
         """Yield place in the value, token, and mark of its thing for the words of values."""

@@ -1,4 +1,4 @@
-"""Batches of pictures of puzzles: marks and values at their places, and values at names."""
+"""Batches of pictures of puzzles: marks, and values at places and at names."""
 
 from dataclasses import replace
 
@@ -32,21 +32,26 @@ def shown(batch, batches):
     return [pixels[each.sum().item()] for each in batch["pixel_values"]]
 
 
-def test_each_name_of_a_text_has_the_value_of_its_thing(batches):
+def test_each_name_says_the_value_of_its_thing_in_the_question_too(batches):
     tokens, batch = batches.processor.tokens, batches[0]
+    asked = 0
     for number, picture in enumerate(shown(batch, batches)):
-        named = batch["named_values"][batch["named_values"][:, 0] == number]
-        ids = batch["input_ids"][number]
-        assert set(ids.tolist()).isdisjoint({tokens.mask_token_id, tokens.unk_token_id})
+        ids = batch["input_ids"][number].tolist()
+        assert not {*ids} & {tokens.mask_token_id, tokens.unk_token_id}
+        facts = [(tokens(name).input_ids[1:-1], tokens(value).input_ids[1:-1]) for name, value in picture.facts.items()]
         said = {}
-        for _, position, place, token in named.tolist():
+        for _, position, place, token in batch["named_values"][batch["named_values"][:, 0] == number].tolist():
             said.setdefault(position, []).append(token)
             assert len(said[position]) == place + 1
-        endings = {
-            tokens(name).input_ids[-2]: tokens(value).input_ids[1:-1][:VALUE_WORDS] for name, value in picture.facts.items()
-        }
-        assert {ids[position].item(): words for position, words in said.items()} == endings
-    assert len(batch["named_values"])
+        for position, words in said.items():
+            (name,) = {tuple(name) for name, _ in facts if ids[position + 1 - len(name) : position + 1] == name}
+            assert words in [value[:VALUE_WORDS] for other, value in facts if tuple(other) == name]
+        question = len(tokens.tokenize(picture.question))
+        listed = sorted(position for position in said if position > question)
+        assert len(listed) == len(facts)
+        asked += len(said) - len(listed)
+        assert all(ids[position] != tokens.convert_tokens_to_ids("a") for position in said if position <= question)
+    assert asked
 
 
 def test_marks_and_values_are_those_of_their_picture(batches):
