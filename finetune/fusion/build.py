@@ -77,7 +77,7 @@ def build_pretraining(config: FusionTraining, processor: FusionProcessor) -> Fus
     on_puzzles = config.pretrain is not None and config.pretrain.data[0].format == "smart101"
     settings = _configuration(config, processor)
     if on_puzzles:
-        settings.align = "image-to-text"  # the loss of captions is all that trains cross-attention
+        settings.align = "image-to-text"  # its losses train no layer in which the picture reads the text
     model = (FusionForPuzzlePretraining if on_puzzles else FusionForPretraining)(settings)
     _load_encoders(model.fusion, config.encoders)
     return model

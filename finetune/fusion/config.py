@@ -164,8 +164,8 @@ class PretrainConfig(StageConfig):
 
     data: tuple[Pictures, ...] = Field(min_length=1)
     masked: float = Field(default=0.3, gt=0, lt=1)
-    """Share of the verbs and nouns that are masked, at least one in each caption. In captions of
-    puzzles, all values are."""
+    """Share of the verbs and nouns that are masked, at least one in each caption. Not used
+    for puzzles."""
 
     @model_validator(mode="after")
     def _has_one_kind(self) -> Self:
