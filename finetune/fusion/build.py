@@ -27,6 +27,7 @@ from espresso.datasets.raiv import edited, files, world
 from espresso.datasets.raiv.pairs import mine
 from espresso.datasets.raiv.reasons import reason_question
 from espresso.datasets.raiv.statements import KINDS
+from espresso.datasets.smart101.facts import facts
 from espresso.datasets.smart101.puzzles import PUZZLES, instance, mark_words
 from espresso.errors import DataError
 from espresso.fusion.config import FusionConfig, PuzzleConfig
@@ -43,7 +44,6 @@ from finetune.fusion.config import (
     PuzzlesConfig,
 )
 from finetune.fusion.pretraining import FusionForPretraining
-from finetune.fusion.puzzle_captions import facts
 from finetune.fusion.puzzle_pretraining import FusionForPuzzlePretraining
 
 VOCABULARY_STORIES = 400

@@ -6,20 +6,15 @@ is there too; neither its answer nor the puzzle's number is.
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 from rich.console import Console
 from rich.progress import track
 
 from espresso.datasets.raiv.situations import VisualReference
 from espresso.datasets.smart101 import data
+from espresso.datasets.smart101.facts import facts
 from espresso.datasets.smart101.puzzles import Mark, instance, marks
-
-MOST_WORDS = 10
-"""Longest fact that is used."""
 
 
 @dataclass(frozen=True)
@@ -34,8 +29,7 @@ class PuzzlePicture:
     """What is drawn where."""
 
     facts: dict[str, str]
-    """Thing -> value in words. Things with several values, such as the arrows of one picture, are
-    left out."""
+    """Thing -> value in words, see `espresso.datasets.smart101.facts`."""
 
 
 def pictures(rows: int, *, held_out: bool = False) -> list[PuzzlePicture]:
@@ -56,30 +50,3 @@ def pictures(rows: int, *, held_out: bool = False) -> list[PuzzlePicture]:
         visual = VisualReference(path=str(each.image), kind="image")
         found.append(PuzzlePicture(visual, each.row.question, tuple(marks(one.picture)), facts(one.facts)))
     return found
-
-
-def facts(shown: Mapping[str, Any]) -> dict[str, str]:
-    """Return the facts of an instance: {"red": "3", "start": "4"}."""
-    phrases = [(str(name).lower(), [*_words(value)]) for name, value in _named(shown)]
-    counts = Counter(name for name, _ in phrases)
-    return {name: " ".join(words).lower() for name, words in phrases if counts[name] == 1 and len(words) < MOST_WORDS}
-
-
-def _named(shown: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
-    """Yield the facts by name; each item of a list of tuples is one, such as an arrow."""
-    for name, value in shown.items():
-        if isinstance(value, Mapping):
-            yield from value.items()
-        elif isinstance(value, list) and isinstance(value[0], tuple):
-            yield from ((name, each) for each in value)
-        else:
-            yield name, value
-
-
-def _words(value: Any) -> Iterator[str]:
-    """Yield the words of a fact; a word in capitals is shown as letters."""
-    if isinstance(value, Sequence) and (not isinstance(value, str) or (value.isupper() and len(value) > 1)):
-        for each in value:
-            yield from _words(each)
-    else:
-        yield str(value)

@@ -4,7 +4,8 @@
    there: digits, letters, colours and shapes.
 2. Where a thing is drawn, the place says its value: "3" at a red disc of which there are three.
 3. A text is the question of the puzzle, followed by the names of all things in any order. Having
-   read the picture, the token of a name, in the question too, says the value of its thing.
+   read the picture, the token of a name, in the question too, says the value of its thing. The
+   other tokens say that they have none, so that a classifier finds those that do (docs/LOG.md).
 
 The first two train the vision encoder place by place, as the detectors of objects and attributes do
 whose features vision-language models have used (Zhang et al., "VinVL", 2021). With captions and the
@@ -37,6 +38,8 @@ VALUE_WORDS = 4
 """Words of a value that a place or a name says."""
 MARKS_WEIGHT = 0.02
 """Weight of the loss of marks, a sum over places and words."""
+NO_VALUE = 0
+"""What a token says that has no value: token 0 of an encoder is a special one, and no word."""
 _RARE = -5.0
 """Logit of a mark at a place where nothing is known yet: most places are empty."""
 
@@ -64,8 +67,9 @@ class FusionForPuzzlePretraining(FusionPreTrainedModel):
         values: torch.Tensor,
         value_places: torch.Tensor,
         named_values: torch.Tensor,
+        other_tokens: torch.Tensor,
     ) -> dict[str, torch.Tensor]:
-        """Return the sum of the three losses under the key `loss`.
+        """Return the sum of the losses under the key `loss`.
 
         Args:
             input_ids: questions and names of things, one text for each picture, (pictures, length).
@@ -78,6 +82,7 @@ class FusionForPuzzlePretraining(FusionPreTrainedModel):
             value_places: as `mark_places`, where the thing is drawn.
             named_values: picture, position of the name in its text, place in the value and token of
                 each word of a value, (values, 4).
+            other_tokens: picture and position of tokens that have no value, (tokens, 2).
         """
         visual, padding = self.fusion.encode_visuals(pixel_values, frames)
         text = self.fusion.encode_text(input_ids, attention_mask)
@@ -87,12 +92,14 @@ class FusionForPuzzlePretraining(FusionPreTrainedModel):
         wanted[marks[:, 0], _tokens(mark_places, visual), marks[:, 1]] = 1
         at_place = visual[values[:, 0], _tokens(value_places, visual)] + self.value_places(values[:, 1])
         at_name = read[named_values[:, 0], named_values[:, 1]] + self.value_places(named_values[:, 2])
+        elsewhere = read[other_tokens[:, 0], other_tokens[:, 1]] + self.value_places.weight[0]
         losses = (
             _mean_loss(self.named_values(at_name), named_values[:, 3]),
+            _mean_loss(self.named_values(elsewhere), torch.full_like(other_tokens[:, 0], NO_VALUE)),
             _mean_loss(self.values(at_place), values[:, 2]),
             MARKS_WEIGHT * functional.binary_cross_entropy_with_logits(logits, wanted, reduction="sum") / len(visual),
         )
-        return {"loss": sum(losses, torch.zeros((), device=logits.device)), "values": losses[1].detach()}
+        return {"loss": sum(losses, torch.zeros((), device=logits.device)), "values": losses[2].detach()}
 
 
 def _mean_loss(logits: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
@@ -144,10 +151,14 @@ class PuzzleBatches(Dataset[dict[str, torch.Tensor]]):
         written = [self._text(each, rng) for each in here]
         marks = [(picture, mark) for picture, each in enumerate(here) for mark in each.marks]
         values = [(picture, *each) for picture, one in enumerate(here) for each in self._values(one)]
-        named_values = [(picture, *each) for picture, (_, said) in enumerate(written) for each in said]
+        named_values = _rows([(picture, *each) for picture, (_, said) in enumerate(written) for each in said], 4)
+        texts = self.processor.texts([text for text, _ in written])
+        others = texts["attention_mask"].clone()
+        others[named_values[:, 0], named_values[:, 1]] = 0
         return {
-            **self.processor.texts([text for text, _ in written]),
-            "named_values": _rows(named_values, 4),
+            **texts,
+            "named_values": named_values,
+            "other_tokens": others.nonzero(),
             **self.processor.visuals([self.reader.read(each.visual) for each in here]),
             "marks": torch.tensor([(picture, tokens.convert_tokens_to_ids(mark.word)) for picture, mark in marks]),
             "mark_places": torch.tensor([(mark.x, mark.y) for _, mark in marks]),

@@ -99,7 +99,19 @@ class WorldPairs(Settings):
     """Probability that the question for the reason follows a false statement."""
 
 
-DataSource = Annotated[Records | VideoEspresso | World | WorldPairs | MultipleChoice, Field(discriminator="format")]
+class Puzzles(Settings):
+    """Visual puzzles with five options (SMART-101), of the instance split."""
+
+    format: Literal["smart101"]
+    split: Literal["train", "val"] = "train"
+    path: Path | None = None
+    """The puzzles as published, for an answer stage with `evidence: none`. None generates them, with
+    evidence."""
+    count: int | None = Field(default=None, gt=0)
+    """Number of questions, the root puzzles in turn. None is all."""
+
+
+DataSource = Annotated[Records | VideoEspresso | World | WorldPairs | Puzzles | MultipleChoice, Field(discriminator="format")]
 
 
 class AdapterConfig(Settings):

@@ -5,9 +5,10 @@ from __future__ import annotations
 from espresso.datasets import DatasetFiles, FileDataset, LoadedExamples, get_dataset
 from espresso.datasets.raiv.examples import world_examples
 from espresso.datasets.raiv.questions import PairDataset
+from espresso.datasets.smart101 import examples as puzzles
 from espresso.datasets.videoespresso import DATASET as VIDEOESPRESSO
 from espresso.datasets.world import DATASET as WORLD
-from finetune.lora.config import DataSource, VideoEspresso, World, WorldPairs
+from finetune.lora.config import DataSource, Puzzles, VideoEspresso, World, WorldPairs
 
 
 def load(source: DataSource, seed: int = 0, needed: int | None = None, *, evidence: bool = True) -> LoadedExamples:
@@ -37,6 +38,9 @@ def load(source: DataSource, seed: int = 0, needed: int | None = None, *, eviden
         case WorldPairs():
             count = min(source.count, needed or source.count)
             return world_examples(source.split, count, kinds=source.kinds, reasons=source.reasons, seed=seed, first=source.first)
+        case Puzzles():
+            most = min(filter(None, (source.count, needed)), default=None)
+            return puzzles.examples(source.split, most, folder=source.path, evidence=evidence)
         case VideoEspresso():
             files = DatasetFiles(source.path, source.root)
             return VIDEOESPRESSO.examples(files, limit=needed, uniform=source.uniform, evidence=evidence, rate=source.rate)

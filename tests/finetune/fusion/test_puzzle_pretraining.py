@@ -9,7 +9,7 @@ from finetune.fusion.build import build_pretraining, build_processor
 from finetune.fusion.config import Architecture, FusionTraining, MiniatureEncoders, PretrainConfig
 from finetune.fusion.frames import FrameReader
 from finetune.fusion.puzzle_captions import pictures
-from finetune.fusion.puzzle_pretraining import VALUE_WORDS, PuzzleBatches, _tokens
+from finetune.fusion.puzzle_pretraining import NO_VALUE, VALUE_WORDS, PuzzleBatches, _tokens
 
 
 @pytest.fixture(scope="module")
@@ -52,6 +52,15 @@ def test_each_name_says_the_value_of_its_thing_in_the_question_too(batches):
         asked += len(said) - len(listed)
         assert all(ids[position] != tokens.convert_tokens_to_ids("a") for position in said if position <= question)
     assert asked
+
+
+def test_the_other_tokens_say_that_they_have_no_value(batches):
+    batch = batches[0]
+    named = {tuple(each[:2]) for each in batch["named_values"].tolist()}
+    others = {*map(tuple, batch["other_tokens"].tolist())}
+    assert named | others == {*map(tuple, batch["attention_mask"].nonzero().tolist())}
+    assert not named & others
+    assert NO_VALUE not in batch["named_values"][:, 3]
 
 
 def test_marks_and_values_are_those_of_their_picture(batches):

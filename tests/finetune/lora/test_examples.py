@@ -114,3 +114,11 @@ def test_the_world(folder):
 def test_the_training_data_of_the_shipped_adapters_does_not_change(settings, digest):
     examples = load(World(format="world", count=200, **settings)).examples
     assert data_digest([TrainingRow(example) for example in examples]) == digest
+
+
+def test_puzzles_are_generated_with_evidence_or_read_without():
+    loaded = load(source(format="smart101", count=40), needed=31)
+    assert len(loaded.examples) == 31
+    assert all(each.evidence for each in loaded.examples)
+    with pytest.raises(DataError, match="have no evidence"):
+        load(source(format="smart101", path="puzzles"))

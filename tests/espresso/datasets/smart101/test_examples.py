@@ -1,0 +1,48 @@
+"""Training examples of an LVLM: puzzles, with what a generated picture shows as evidence."""
+
+from pathlib import Path
+
+import pytest
+
+from espresso.datasets.smart101 import make
+from espresso.datasets.smart101.examples import examples
+from espresso.datasets.smart101.puzzles import PUZZLES
+from espresso.errors import DataError
+
+
+@pytest.fixture(scope="module")
+def generated():
+    return examples("train", 2 * len(PUZZLES)).examples
+
+
+def test_puzzles_take_turns(generated):
+    assert [int(each.id.partition("-")[0]) for each in generated] == 2 * list(PUZZLES)
+    for each in generated:
+        assert each.answer in each.options
+        assert len(each.options) == 5
+        assert each.frames[0].pixels(112).shape == (112, 112, 3)
+
+
+def test_the_evidence_is_the_value_of_what_is_asked_about(generated):
+    counting = next(each for each in generated if each.id.startswith("2-"))
+    colour = next(word for word in counting.question.split() if word in counting.evidence)
+    assert counting.evidence == f"{colour} {counting.answer}."
+    strips = next(each for each in generated if each.id.startswith("44-"))  # asks for a strip by its length
+    assert [fact.split()[0] for fact in strips.evidence.rstrip(".").split(", ")] == ["a", "b", "c", "d", "e"]
+
+
+def test_no_puzzle_of_val_is_in_train(generated):
+    assert not {each.id for each in examples("val", 2 * len(PUZZLES)).examples} & {each.id for each in generated}
+
+
+def test_published_puzzles_have_no_evidence(tmp_path):
+    make.build(tmp_path, [2], 20)
+    with pytest.raises(DataError, match="have no evidence"):
+        examples("train", None, folder=tmp_path)
+    found = examples("train", 5, folder=tmp_path, evidence=False)
+    assert [each.evidence for each in found.examples] == [""] * 5
+    lost = found.examples[0].frames[0].source
+    Path(lost).unlink()
+    found = examples("train", 5, folder=tmp_path, evidence=False)
+    assert [each.where for each in found.bad] == [f"2/img/{Path(lost).name}"]
+    assert lost not in [each.frames[0].source for each in found.examples]
