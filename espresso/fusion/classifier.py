@@ -80,11 +80,11 @@ class FusionClassifier:
         import torch  # noqa: PLC0415 - takes seconds
 
         processor, _ = self._model.get()
-        asked, answers = processor.texts([question]), processor.texts(options)
+        asked = processor.texts([question])
         logits = self._logits({
             "pictures": processor.visuals([[picture]])["pixel_values"],
             "questions": asked["input_ids"], "question_mask": asked["attention_mask"],
-            "options": answers["input_ids"], "option_mask": answers["attention_mask"],
+            **processor.options(options),
             "choices": torch.arange(len(options))[None],
         })  # fmt: skip
         row: np.ndarray = logits[0]

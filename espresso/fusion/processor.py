@@ -34,6 +34,15 @@ class FusionProcessor:
         encoded = self.tokens(list(texts), padding=True, truncation=True, return_tensors="pt")
         return {name: encoded[name] for name in ("input_ids", "attention_mask")}
 
+    def options(self, options: Sequence[str]) -> dict[str, torch.Tensor]:
+        """Return the arguments for the options of puzzles, see `PuzzleClassifier.forward`."""
+        encoded = self.tokens(list(options), padding=True, truncation=True, return_special_tokens_mask=True, return_tensors="pt")
+        return {
+            "options": encoded["input_ids"],
+            "option_mask": encoded["attention_mask"],
+            "option_words": 1 - encoded["special_tokens_mask"],
+        }
+
     def visuals(self, visuals: Sequence[Sequence[np.ndarray]]) -> dict[str, torch.Tensor]:
         """Return the tensors of visuals.
 

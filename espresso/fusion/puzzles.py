@@ -8,7 +8,9 @@ Differences from the paper: alignment is by the cross-attention layers of `Fusio
 pre-trained model gives their weights. The shared head does not read "question + option" for each
 option, as multiple choice in transformers does: picture and question are fused once, and the
 product of the result with the feature of an option is its score. This takes a fifth of the
-computation, and distinct texts are few, so features of frozen towers fit in memory.
+computation. The feature of an option is from the mean of its words, both as the text encoder takes
+them in and as it gives them out: options are numbers and letters for the most part, which a
+miniature encoder hardly tells apart in its output (docs/LOG.md).
 """
 
 from __future__ import annotations
@@ -51,8 +53,8 @@ class PuzzleOutput(ModelOutput):
 class PuzzleClassifier(FusionPreTrainedModel):
     """A classifier of puzzles with one of three heads, see `PuzzleConfig`.
 
-    Its towers are those of a `FusionModel`. They can be left out of a training: `forward` also
-    accepts the tokens that `encode_pictures` and `encode_texts` returned.
+    Its towers are those of a `FusionModel`. They can be left out of a training for pictures and
+    questions: `forward` also accepts the tokens that `encode_pictures` and `encode_texts` returned.
     """
 
     config: PuzzleConfig
@@ -76,7 +78,10 @@ class PuzzleClassifier(FusionPreTrainedModel):
             self.values = nn.Linear(size, self.slots[-1][-1][1])
         elif config.head == "shared":
             self.wanted = nn.Sequential(nn.Linear(size, size), nn.LayerNorm(size))
-            self.option = nn.Sequential(nn.Linear(size, size), nn.GELU(), nn.Linear(size, size), nn.LayerNorm(size))
+            width = self.fusion.text.get_input_embeddings().embedding_dim
+            self.option_input = nn.Sequential(nn.LayerNorm(width), nn.Linear(width, size))
+            self.option_output = nn.Sequential(nn.LayerNorm(size), nn.Linear(size, size))
+            self.option = nn.Sequential(nn.GELU(), nn.Linear(size, size), nn.LayerNorm(size))
         else:
             self.symbols = nn.Embedding(len(SYMBOLS) + 2, size)
             self.decoder = cross_layer(config)
@@ -99,6 +104,7 @@ class PuzzleClassifier(FusionPreTrainedModel):
         question_mask: torch.Tensor,
         options: torch.Tensor | None = None,
         option_mask: torch.Tensor | None = None,
+        option_words: torch.Tensor | None = None,
         choices: torch.Tensor | None = None,
         puzzles: torch.Tensor | None = None,
         labels: torch.Tensor | None = None,
@@ -109,8 +115,9 @@ class PuzzleClassifier(FusionPreTrainedModel):
             pictures: pixels (rows, 3, height, width), or tokens of `encode_pictures`.
             questions: token ids (rows, length), or tokens of `encode_texts`.
             question_mask: which tokens are no padding, (rows, length).
-            options: for "shared", the distinct options, as `questions`.
-            option_mask: as `question_mask`.
+            options: for "shared", token ids of the distinct options, (options, length).
+            option_mask: which tokens are no padding, as `options`.
+            option_words: which tokens are neither padding nor special, as `options`.
             choices: for "shared", the options of each row by their position, (rows, 5).
             puzzles: for "per-puzzle", the root puzzle of each row by its position in
                 `config.answers`, (rows,).
@@ -124,9 +131,10 @@ class PuzzleClassifier(FusionPreTrainedModel):
         if self.config.head == "shared":
             assert options is not None
             assert option_mask is not None
+            assert option_words is not None
             assert choices is not None
             rows = torch.arange(len(joint), device=joint.device)
-            logits = self._option_logits(joint, options, option_mask)[choices, rows[:, None]]
+            logits = self._option_logits(joint, options, option_mask, option_words)[choices, rows[:, None]]
         elif self.config.head == "per-puzzle":
             assert puzzles is not None
             logits = self._value_logits(joint, puzzles)
@@ -169,7 +177,7 @@ class PuzzleClassifier(FusionPreTrainedModel):
     ) -> tuple[torch.Tensor, torch.Tensor | None, torch.Tensor]:
         """Return the fused tokens, which of them are padding, and the feature of each row."""
         visual = pictures if pictures.dim() == 3 else self.encode_pictures(pictures)
-        text = self._texts(questions, mask)
+        text = questions if questions.dim() == 3 else self.encode_texts(questions, mask)
         padding = mask == 0
         text, visual = self.fusion(text, padding, visual, torch.zeros_like(visual[..., 0], dtype=torch.bool))
         if self.config.merge == "attention":
@@ -183,9 +191,6 @@ class PuzzleClassifier(FusionPreTrainedModel):
         joint = self.joint(features[0] + features[1])
         return joint[:, None], None, joint
 
-    def _texts(self, texts: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
-        return texts if texts.dim() == 3 else self.encode_texts(texts, mask)
-
     def _pool(self, tokens: torch.Tensor, stream: int, padding: torch.Tensor | None = None) -> torch.Tensor:
         """Return one feature of each row, (rows, hidden)."""
         if self.config.pool == "cls":
@@ -193,10 +198,10 @@ class PuzzleClassifier(FusionPreTrainedModel):
         query = self.queries.weight[stream].expand(len(tokens), 1, -1)
         return cast(torch.Tensor, self.pooling(query, tokens, tokens, key_padding_mask=padding, need_weights=False)[0][:, 0])
 
-    def _option_logits(self, joint: torch.Tensor, options: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
+    def _option_logits(self, joint: torch.Tensor, options: torch.Tensor, mask: torch.Tensor, words: torch.Tensor) -> torch.Tensor:
         """Return the score of each distinct option in each row, (options, rows)."""
-        present = mask[..., None].to(joint.dtype)
-        features = (self._texts(options, mask) * present).sum(1) / present.sum(1)
+        taken_in, given_out = self.fusion.text.get_input_embeddings()(options), self.encode_texts(options, mask)
+        features = self.option_input(_mean(taken_in, words)) + self.option_output(_mean(given_out, words))
         return cast(torch.Tensor, self.option(features) @ self.wanted(joint).T) / math.sqrt(joint.shape[-1])
 
     def _value_logits(self, joint: torch.Tensor, puzzles: torch.Tensor) -> torch.Tensor:
@@ -212,6 +217,12 @@ class PuzzleClassifier(FusionPreTrainedModel):
         embedded = self.symbols(written) + time_embedding(written.shape[1], tokens)
         causal = torch.ones(written.shape[1], written.shape[1], dtype=torch.bool, device=tokens.device).triu(1)
         return cast(torch.Tensor, self.next(self.decoder(embedded, tokens, tgt_mask=causal, memory_key_padding_mask=padding)))
+
+
+def _mean(tokens: torch.Tensor, kept: torch.Tensor) -> torch.Tensor:
+    """Return the mean of the tokens that are kept, (texts, width); an empty text has none."""
+    weights = kept[..., None].to(tokens.dtype)
+    return (tokens * weights).sum(1) / weights.sum(1).clamp(min=1)
 
 
 def _slots(config: PuzzleConfig) -> list[list[tuple[int, int]]]:

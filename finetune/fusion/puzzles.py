@@ -187,8 +187,7 @@ class PuzzleCollator:
     def encode(self, rows: Sequence[Row]) -> None:
         """Encode what the features lack."""
         if self.features:
-            options = [option for row in rows for option in row.puzzle.row.options] if self.config.head == "shared" else []
-            self.features.add(map(self._picture, rows), [*map(self._question, rows), *options])
+            self.features.add(map(self._picture, rows), map(self._question, rows))
 
     def __call__(self, rows: Sequence[Row]) -> dict[str, torch.Tensor]:
         """Return the batch."""
@@ -201,7 +200,7 @@ class PuzzleCollator:
         if self.config.head == "shared":
             texts = list(dict.fromkeys(text for row in rows for text in row.puzzle.row.options))
             places = {text: place for place, text in enumerate(texts)}
-            batch["options"], batch["option_mask"] = self._encoded(texts)
+            batch |= self.processor.options(texts)
             batch["choices"] = torch.tensor([[places[text] for text in row.puzzle.row.options] for row in rows])
             return {**batch, "labels": torch.tensor([row.puzzle.row.answer for row in rows])}
         if self.config.head == "per-puzzle":

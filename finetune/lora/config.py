@@ -105,8 +105,8 @@ class Puzzles(Settings):
     format: Literal["smart101"]
     split: Literal["train", "val"] = "train"
     path: Path | None = None
-    """The puzzles as published, for an answer stage with `evidence: none`. None generates them, with
-    evidence."""
+    """The puzzles as published, for an answer stage with `evidence: none`. None generates puzzles
+    with evidence."""
     count: int | None = Field(default=None, gt=0)
     """Number of questions, the root puzzles in turn. None is all."""
 

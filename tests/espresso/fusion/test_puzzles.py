@@ -39,8 +39,9 @@ def batch(settings, rows=6):
     found = {"pictures": torch.randn(rows, 3, 16, 16, generator=generator), "questions": ids, "question_mask": mask}
     if settings.head == "shared":
         options, choices = torch.arange(5, 19).reshape(7, 2), torch.rand(rows, 7, generator=generator).argsort(1)[:, :5]
-        more = {"options": options, "option_mask": torch.ones_like(options), "choices": choices}
-        return {**found, **more, "labels": torch.arange(rows) % 5}
+        more = {"options": options, "option_mask": torch.ones_like(options), "option_words": torch.ones_like(options)}
+        more["option_words"][:, 0] = 0
+        return {**found, **more, "choices": choices, "labels": torch.arange(rows) % 5}
     values = [VALUES[row % len(VALUES)] for row in range(rows)]
     labels = [encode_value(settings, puzzle, value) for puzzle, value in values]
     most = max(map(len, labels))
@@ -103,7 +104,7 @@ def test_a_row_scores_the_same_alone_and_padded_in_a_batch(head, merge):
     classifier, rows = model(settings), batch(settings)
     with torch.no_grad():
         together = classifier(**rows).logits[0]
-        shared = {"options", "option_mask"}
+        shared = {"options", "option_mask", "option_words"}
         alone = {name: value if name in shared else value[:1] for name, value in rows.items()}
         alone |= {name: alone[name][:, :4] for name in ("questions", "question_mask")}
         torch.testing.assert_close(classifier(**alone).logits[0], together, rtol=1e-4, atol=1e-5)
@@ -116,8 +117,14 @@ def test_encoded_pictures_and_texts_give_the_same_scores():
         expected = classifier(**rows).logits
         rows["pictures"] = classifier.encode_pictures(rows["pictures"])
         rows["questions"] = classifier.encode_texts(rows["questions"], rows["question_mask"])
-        rows["options"] = classifier.encode_texts(rows["options"], rows["option_mask"])
         torch.testing.assert_close(classifier(**rows).logits, expected)
+
+
+def test_an_option_without_words_has_a_score():
+    settings = config("shared")
+    classifier, rows = model(settings), batch(settings)
+    rows["option_words"][0] = 0
+    assert classifier(**rows).logits.isfinite().all()
 
 
 @pytest.mark.parametrize(

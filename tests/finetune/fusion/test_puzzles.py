@@ -110,6 +110,14 @@ def test_a_shared_head_chooses_options_and_solves_no_values(make, rows):
     assert {each.solved for each in found} == {None}
 
 
+def test_words_of_options_are_neither_padding_nor_special(make, rows):
+    _, collate = make(head="shared", features=False)
+    batch, tokens = collate(rows[:6]), collate.processor.tokens
+    for ids, mask, words in zip(batch["options"], batch["option_mask"], batch["option_words"], strict=True):
+        assert not {*ids[words == 1].tolist()} & {*tokens.all_special_ids}
+        assert words.sum() == mask.sum() - 2
+
+
 def test_a_generated_value_that_is_none_solves_nothing(make, rows):
     model, collate = make(head="seq2seq")
     found = predict(model, collate, rows[:6])
