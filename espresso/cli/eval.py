@@ -210,7 +210,7 @@ def study_raiv(
 
 @study.command("smart101")
 def study_smart101(
-    config: Path = typer.Argument(help="A YAML file such as finetune/configs/fusion/smart101.yaml."),
+    config: Path = typer.Argument(help="A YAML file such as finetune/configs/fusion/smart101-study.yaml."),
     output: Path | None = typer.Option(None, help="Folder of the study, instead of the config's."),
     as_json: bool = typer.Option(False, "--json", help="Print one JSON document."),
 ) -> None:

@@ -123,7 +123,7 @@ def test_an_adapter_is_not_trained_over_a_shipped_one(make_config):
 def test_every_shipped_config_trains_into_checkpoints(path):
     kinds = {
         "lora": FinetuneConfig, "tiny": TinyConfig, "selector": SelectorConfig, "fusion": FusionTraining,
-        "fusion/raiv-study": RaivStudy, "fusion/smart101": Smart101Study,
+        "fusion/raiv-study": RaivStudy, "fusion/smart101-study": Smart101Study,
     }  # fmt: skip
     kind = kinds.get(f"{path.parent.name}/{path.stem}", kinds[path.parent.name])
     assert read_config(path, kind).output.parts[0] == "checkpoints"
