@@ -13,7 +13,7 @@ from pathlib import Path
 import espresso
 from espresso.errors import DataError
 from espresso.files import replace_folder
-from espresso.profiles import LocalRole, Profile
+from espresso.profiles import LocalRanker, LocalRole, Profile
 from espresso.profiles.weights import recorded_base_digest, weights_digest
 
 SHIPPED = Path(espresso.__file__).parent / "profiles"
@@ -94,8 +94,10 @@ def _folders(profile: Profile) -> tuple[dict[str, Path], dict[str, tuple[Path, P
             base = Path(role.model)
             models[base.name] = base
             adapters |= {Path(path).name: (Path(path), base) for path in role.adapters.values() if Path(path).is_absolute()}
-    if profile.verifier and Path(profile.verifier.model).is_absolute():
-        models[Path(profile.verifier.model).name] = Path(profile.verifier.model)
+    others = [role.model for role in (profile.verifier, profile.classifier) if role]
+    if isinstance(profile.ranker, LocalRanker) and profile.ranker.head:
+        others.append(profile.ranker.head)
+    models |= {Path(folder).name: Path(folder) for folder in others if Path(folder).is_absolute()}
     return models, adapters
 
 

@@ -70,6 +70,17 @@ def test_a_model_without_adapters_is_installed(profile, tmp_path):
     assert (install(other, "selector", profile) / "generation_config.json").read_text() == "{}"
 
 
+@pytest.mark.parametrize(("name", "model", "folder"), [("raiv", "classifier", "raiv"), ("laptop", "nextgqa", ".")])
+def test_a_classifier_and_the_head_of_a_ranker_are_installed(tmp_path, name, model, folder):
+    shutil.copytree(SHIPPED / folder / model, tmp_path / folder / model)
+    shutil.copy(SHIPPED / f"{name}.toml", tmp_path)
+    trained = shutil.copytree(SHIPPED / folder / model, tmp_path / "trained")
+    (tmp_path / folder / model / "model.safetensors").unlink()
+    target = install(trained, model, profiles.load(tmp_path / f"{name}.toml"))
+    assert target == tmp_path / folder / model
+    assert weights_of(target) == weights_of(trained)
+
+
 def test_an_adapter_of_another_base_model_is_refused(profile, other_base, tmp_path):
     install(other_base, "vlm", profile, force=True)
     with pytest.raises(DataError, match=r"this adapter was trained on other weights than those in .*vlm\. Train it on them"):
