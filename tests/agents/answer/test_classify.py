@@ -12,6 +12,7 @@ from espresso import profiles, world
 from espresso.datasets.raiv.questions import DATASET
 from espresso.datasets.raiv.reasons import DATASET as REASONS
 from espresso.datasets.smart101.puzzles import instance, rendered
+from espresso.datasets.smart101.questions import DATASET as PUZZLES
 from espresso.errors import ModelError, ProfileError, QuestionError
 from espresso.fusion.config import FusionConfig, PuzzleConfig
 from espresso.profiles import FusionRole
@@ -121,6 +122,14 @@ def test_the_reasoner_of_the_same_profile_gives_evidence_over_both_visuals():
         assert answer.text in OPTIONS
         assert re.match(r"first: .+\. second: .+\.", answer.evidence.text)
         assert {each.frame.visual for each in answer.core_frames} == {0, 1}
+
+
+def test_the_shipped_classifier_of_puzzles_reads_their_pictures():
+    questions = PUZZLES.load("test", 124).questions
+    with Session("smart101", cache=False) as opened:
+        answers = list(espresso.ask_many([each.without_truth() for each in questions], session=opened))
+    right = [answer.text == question.answer for question, answer in zip(questions, answers, strict=True)]
+    assert sum(right) > 0.3 * 124  # guesses are that good once in 300 times
 
 
 @pytest.fixture(scope="module")

@@ -23,7 +23,7 @@ def write(tmp_path):
 
 
 def test_shipped_profiles_can_be_loaded():
-    assert profiles.names() == ["api", "laptop", "paper", "raiv", "tiny", "tiny-light"]
+    assert profiles.names() == ["api", "laptop", "paper", "raiv", "smart101", "tiny", "tiny-light"]
     for name in profiles.names():
         profile = profiles.load(name)
         assert profile.name == name
@@ -147,7 +147,10 @@ def test_api_profile_requires_its_key(monkeypatch):
 @pytest.mark.parametrize(
     ("name", "message"),
     [
-        ("tinny", "unknown profile 'tinny' (available: api, laptop, paper, raiv, tiny, tiny-light). Did you mean tiny?"),
+        (
+            "tinny",
+            "unknown profile 'tinny' (available: api, laptop, paper, raiv, smart101, tiny, tiny-light). Did you mean tiny?",
+        ),
         ("", "Use one of these, or the path of a .toml file."),
         ("../tiny", "unknown profile '../tiny'"),
         ("gone.toml", "gone.toml: cannot read the profile (No such file or directory)"),
