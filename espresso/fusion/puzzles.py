@@ -53,8 +53,8 @@ class PuzzleOutput(ModelOutput):
 class PuzzleClassifier(FusionPreTrainedModel):
     """A classifier of puzzles with one of three heads, see `PuzzleConfig`.
 
-    Its towers are those of a `FusionModel`. They can be left out of a training for pictures and
-    questions: `forward` also accepts the tokens that `encode_pictures` and `encode_texts` returned.
+    Its towers are those of a `FusionModel`. They can be left out of a training: `forward` also
+    accepts what `encode_pictures`, `encode_texts` and the function `encode_options` return.
     """
 
     config: PuzzleConfig
@@ -115,9 +115,10 @@ class PuzzleClassifier(FusionPreTrainedModel):
             pictures: pixels (rows, 3, height, width), or tokens of `encode_pictures`.
             questions: token ids (rows, length), or tokens of `encode_texts`.
             question_mask: which tokens are no padding, (rows, length).
-            options: for "shared", token ids of the distinct options, (options, length).
-            option_mask: which tokens are no padding, as `options`.
-            option_words: which tokens are neither padding nor special, as `options`.
+            options: for "shared", the distinct options: token ids (options, length), or features of
+                `encode_options`.
+            option_mask: of token ids, which are no padding, (options, length).
+            option_words: of token ids, which are neither padding nor special, (options, length).
             choices: for "shared", the options of each row by their position, (rows, 5).
             puzzles: for "per-puzzle", the root puzzle of each row by its position in
                 `config.answers`, (rows,).
@@ -130,11 +131,13 @@ class PuzzleClassifier(FusionPreTrainedModel):
         tokens, padding, joint = self._fuse(pictures, questions, question_mask)
         if self.config.head == "shared":
             assert options is not None
-            assert option_mask is not None
-            assert option_words is not None
             assert choices is not None
+            if not options.is_floating_point():
+                assert option_mask is not None
+                assert option_words is not None
+                options = encode_options(self.fusion, options, option_mask, option_words)
             rows = torch.arange(len(joint), device=joint.device)
-            logits = self._option_logits(joint, options, option_mask, option_words)[choices, rows[:, None]]
+            logits = self._option_logits(joint, options)[choices, rows[:, None]]
         elif self.config.head == "per-puzzle":
             assert puzzles is not None
             logits = self._value_logits(joint, puzzles)
@@ -198,11 +201,11 @@ class PuzzleClassifier(FusionPreTrainedModel):
         query = self.queries.weight[stream].expand(len(tokens), 1, -1)
         return cast(torch.Tensor, self.pooling(query, tokens, tokens, key_padding_mask=padding, need_weights=False)[0][:, 0])
 
-    def _option_logits(self, joint: torch.Tensor, options: torch.Tensor, mask: torch.Tensor, words: torch.Tensor) -> torch.Tensor:
+    def _option_logits(self, joint: torch.Tensor, options: torch.Tensor) -> torch.Tensor:
         """Return the score of each distinct option in each row, (options, rows)."""
-        taken_in, given_out = self.fusion.text.get_input_embeddings()(options), self.encode_texts(options, mask)
-        features = self.option_input(_mean(taken_in, words)) + self.option_output(_mean(given_out, words))
-        return cast(torch.Tensor, self.option(features) @ self.wanted(joint).T) / math.sqrt(joint.shape[-1])
+        taken_in, given_out = options.split([options.shape[-1] - joint.shape[-1], joint.shape[-1]], -1)
+        features = self.option(self.option_input(taken_in) + self.option_output(given_out))
+        return cast(torch.Tensor, features @ self.wanted(joint).T) / math.sqrt(joint.shape[-1])
 
     def _value_logits(self, joint: torch.Tensor, puzzles: torch.Tensor) -> torch.Tensor:
         """Return the logits of all values at each step, low ones for other steps and puzzles."""
@@ -217,6 +220,22 @@ class PuzzleClassifier(FusionPreTrainedModel):
         embedded = self.symbols(written) + time_embedding(written.shape[1], tokens)
         causal = torch.ones(written.shape[1], written.shape[1], dtype=torch.bool, device=tokens.device).triu(1)
         return cast(torch.Tensor, self.next(self.decoder(embedded, tokens, tgt_mask=causal, memory_key_padding_mask=padding)))
+
+
+def encode_options(fusion: FusionModel, options: torch.Tensor, mask: torch.Tensor, words: torch.Tensor) -> torch.Tensor:
+    """Encode options as the means of their words, as they go into the text encoder and come out.
+
+    Args:
+        fusion: the model with the text encoder.
+        options: token ids, (options, length).
+        mask: which tokens are no padding, as `options`.
+        words: which tokens are neither padding nor special, as `options`.
+
+    Returns:
+        Features, (options, width of the word embeddings + hidden).
+    """
+    taken_in = fusion.text.get_input_embeddings()(options)
+    return torch.cat([_mean(taken_in, words), _mean(fusion.encode_text(options, mask), words)], -1)
 
 
 def _mean(tokens: torch.Tensor, kept: torch.Tensor) -> torch.Tensor:

@@ -23,7 +23,7 @@ from espresso.errors import DataError
 from espresso.fusion.config import PuzzleConfig
 from espresso.fusion.model import FusionModel
 from espresso.fusion.processor import FusionProcessor
-from espresso.fusion.puzzles import IGNORE_INDEX, PuzzleClassifier, answers_of, encode_value
+from espresso.fusion.puzzles import IGNORE_INDEX, PuzzleClassifier, answers_of, encode_options, encode_value
 from finetune.fusion.frames import FrameReader
 from finetune.fusion.rows import BLACK
 
@@ -106,7 +106,9 @@ def answers(rows: Iterable[Row]) -> dict[str, list[list[int]]]:
 
 
 class Features:
-    """Tokens of pictures and texts by frozen towers, each encoded once and kept as float16.
+    """Features of pictures, questions and options by frozen towers.
+
+    Each is encoded once, and kept as float16.
 
     Args:
         fusion: the model with the towers.
@@ -118,6 +120,7 @@ class Features:
         self.fusion, self.processor, self.reader = fusion.eval(), processor, reader
         self._pictures = dict[Path | None, torch.Tensor]()
         self._texts = dict[str, torch.Tensor]()
+        self._options = dict[str, torch.Tensor]()
 
     def pictures(self, paths: Sequence[Path | None]) -> torch.Tensor:
         """Return tokens of pictures, (pictures, tokens, hidden); None is a black one."""
@@ -129,9 +132,18 @@ class Features:
         mask = pad_sequence([torch.ones(len(each), dtype=torch.long) for each in found], batch_first=True)
         return pad_sequence(found, batch_first=True).float(), mask
 
+    def options(self, options: Sequence[str]) -> torch.Tensor:
+        """Return features of options, see `encode_options`."""
+        return torch.stack([self._options[option] for option in options]).float()
+
     @torch.inference_mode()
-    def add(self, pictures: Iterable[Path | None], texts: Iterable[str]) -> None:
+    def add(self, pictures: Iterable[Path | None], texts: Iterable[str], options: Iterable[str]) -> None:
         """Encode what is not encoded yet."""
+        new_options = sorted({*options} - {*self._options}, key=lambda option: (len(option), option))
+        for first in range(0, len(new_options), ENCODED):
+            some = new_options[first : first + ENCODED]
+            encoded = encode_options(self.fusion, *self.processor.options(some).values()).half()
+            self._options |= dict(zip(some, encoded, strict=True))
         new_texts = sorted({*texts} - {*self._texts}, key=lambda text: (len(text), text))
         for first in range(0, len(new_texts), ENCODED):
             some = new_texts[first : first + ENCODED]
@@ -187,7 +199,8 @@ class PuzzleCollator:
     def encode(self, rows: Sequence[Row]) -> None:
         """Encode what the features lack."""
         if self.features:
-            self.features.add(map(self._picture, rows), map(self._question, rows))
+            options = [option for row in rows for option in row.puzzle.row.options] if self.config.head == "shared" else []
+            self.features.add(map(self._picture, rows), map(self._question, rows), options)
 
     def __call__(self, rows: Sequence[Row]) -> dict[str, torch.Tensor]:
         """Return the batch."""
@@ -200,7 +213,7 @@ class PuzzleCollator:
         if self.config.head == "shared":
             texts = list(dict.fromkeys(text for row in rows for text in row.puzzle.row.options))
             places = {text: place for place, text in enumerate(texts)}
-            batch |= self.processor.options(texts)
+            batch |= {"options": self.features.options(texts)} if self.features else self.processor.options(texts)
             batch["choices"] = torch.tensor([[places[text] for text in row.puzzle.row.options] for row in rows])
             return {**batch, "labels": torch.tensor([row.puzzle.row.answer for row in rows])}
         if self.config.head == "per-puzzle":

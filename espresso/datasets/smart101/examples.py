@@ -1,20 +1,22 @@
 """Training examples of an LVLM: puzzles, with what a generated picture shows as evidence.
 
 The evidence says the values of the things that the question names, "orange 3.", or of all things if
-it names none. The answer is the text of the correct option.
+it names none. A thing with several values, as an arrow, is said if there is no other: "arrow b e,
+arrow d a.". The answer is the text of the correct option.
 """
 
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 from espresso.datasets.base import Example, LoadedExamples
 from espresso.datasets.frames import VideoFrame
 from espresso.datasets.rows import BadRow
 from espresso.datasets.smart101 import data
-from espresso.datasets.smart101.facts import facts
+from espresso.datasets.smart101.facts import all_facts, facts
 from espresso.datasets.smart101.puzzles import instance
 from espresso.errors import DataError
 
@@ -48,13 +50,14 @@ def _example(puzzle: data.PuzzleQuestion, *, generated: bool) -> Example:
         id=row.id,
         question=row.question,
         frames=(VideoFrame(str(puzzle.image), 0.0),),
-        evidence=_evidence(row.question, facts(instance(row.puzzle, row.number).facts)) if generated else "",
+        evidence=_evidence(row.question, instance(row.puzzle, row.number).facts) if generated else "",
         answer=row.options[row.answer],
         options=row.options,
     )
 
 
-def _evidence(question: str, shown: dict[str, str]) -> str:
+def _evidence(question: str, shown: Mapping[str, Any]) -> str:
     """Return the evidence; a name of one letter may be an article in the question."""
-    asked = {name for name in shown if len(name) > 1 and re.search(rf"\b{re.escape(name)}\b", question, re.IGNORECASE)}
-    return ", ".join(f"{name} {value}" for name, value in sorted(shown.items()) if name in asked or not asked) + "."
+    said = sorted(facts(shown).items()) or all_facts(shown)
+    asked = {name for name, _ in said if len(name) > 1 and re.search(rf"\b{re.escape(name)}\b", question, re.IGNORECASE)}
+    return ", ".join(f"{name} {value}" for name, value in said if name in asked or not asked) + "."

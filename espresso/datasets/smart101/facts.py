@@ -6,8 +6,8 @@ from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-MOST_WORDS = 10
-"""Longest fact that is used."""
+MOST_WORDS = 9
+"""Words of the longest value that is used."""
 
 
 def facts(shown: Mapping[str, Any]) -> dict[str, str]:
@@ -15,9 +15,15 @@ def facts(shown: Mapping[str, Any]) -> dict[str, str]:
 
     Things with several values, such as the arrows of one picture, are left out.
     """
-    phrases = [(str(name).lower(), [*_words(value)]) for name, value in _named(shown)]
-    counts = Counter(name for name, _ in phrases)
-    return {name: " ".join(words).lower() for name, words in phrases if counts[name] == 1 and len(words) < MOST_WORDS}
+    found = all_facts(shown)
+    counts = Counter(name for name, _ in found)
+    return {name: value for name, value in found if counts[name] == 1}
+
+
+def all_facts(shown: Mapping[str, Any]) -> list[tuple[str, str]]:
+    """Return things and values as `facts`, and those of things with several values."""
+    found = [(str(name).lower(), [*_words(value)]) for name, value in _named(shown)]
+    return [(name, " ".join(words).lower()) for name, words in found if len(words) <= MOST_WORDS]
 
 
 def _named(shown: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:

@@ -4,11 +4,11 @@ from itertools import product
 
 import pytest
 import torch
-from transformers import SiglipVisionConfig
+from transformers import AlbertConfig, CLIPTextConfig, DebertaV2Config, SiglipVisionConfig
 
 from espresso.fusion.config import FusionConfig, PuzzleConfig
 from espresso.fusion.model import FusionModel
-from espresso.fusion.puzzles import IGNORE_INDEX, PuzzleClassifier, answers_of, encode_value
+from espresso.fusion.puzzles import IGNORE_INDEX, PuzzleClassifier, answers_of, encode_options, encode_value
 from tests.espresso.fusion.test_model import LAYERS, PICTURE, SIZE, TEXT, VISION
 
 VALUES = [(2, (7,)), (2, (12,)), (2, (-3,)), (16, (1, 6)), (16, (4,)), (58, (13,))]
@@ -117,7 +117,29 @@ def test_encoded_pictures_and_texts_give_the_same_scores():
         expected = classifier(**rows).logits
         rows["pictures"] = classifier.encode_pictures(rows["pictures"])
         rows["questions"] = classifier.encode_texts(rows["questions"], rows["question_mask"])
+        rows["options"] = encode_options(
+            classifier.fusion, *(rows.pop(name) for name in ("options", "option_mask", "option_words"))
+        )
         torch.testing.assert_close(classifier(**rows).logits, expected)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        DebertaV2Config(vocab_size=50, max_position_embeddings=40, **SIZE),
+        CLIPTextConfig(vocab_size=50, max_position_embeddings=40, eos_token_id=49, **SIZE),
+        AlbertConfig(vocab_size=50, max_position_embeddings=40, embedding_size=8, **SIZE),
+    ],
+    ids=lambda text: text.model_type,
+)
+def test_options_are_read_with_other_text_encoders(text):
+    parts = config("shared").to_dict() | {"text_config": text.to_dict()}
+    settings = PuzzleConfig(**{name: parts[name] for name in ("vision_config", "text_config")}, **LAYERS, head="shared")
+    classifier = model(settings)
+    output = classifier(**batch(settings))
+    output.loss.backward()
+    assert output.logits.shape == (6, 5)
+    assert classifier.option_input[1].weight.grad.abs().sum() > 0
 
 
 def test_an_option_without_words_has_a_score():

@@ -1,5 +1,6 @@
 """Training examples of an LVLM: puzzles, with what a generated picture shows as evidence."""
 
+import re
 from pathlib import Path
 
 import pytest
@@ -29,6 +30,12 @@ def test_the_evidence_is_the_value_of_what_is_asked_about(generated):
     assert counting.evidence == f"{colour} {counting.answer}."
     strips = next(each for each in generated if each.id.startswith("44-"))  # asks for a strip by its length
     assert [fact.split()[0] for fact in strips.evidence.rstrip(".").split(", ")] == ["a", "b", "c", "d", "e"]
+
+
+def test_every_puzzle_has_evidence(generated):
+    assert all(re.fullmatch(r"\w.+ \S+\.", each.evidence) for each in generated)
+    arrows = next(each for each in generated if each.id.startswith("66-"))
+    assert re.fullmatch(r"arrows \w \w(, arrows \w \w)+\.", arrows.evidence)
 
 
 def test_no_puzzle_of_val_is_in_train(generated):
