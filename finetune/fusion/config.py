@@ -291,5 +291,7 @@ class Smart101Study(FusionTraining):
     """Share of the pre-training that the weaker towers get."""
     test_rows: PositiveInt = 60
     """Test questions of each root puzzle."""
+    pipelines: tuple[str, ...] = ()
+    """Profiles whose LVLM pipeline answers the same questions."""
     seeds: tuple[int, ...] = (0, 1, 2)
     """Seeds of the classifiers: of new weights and of the order of the rows."""

@@ -1,10 +1,10 @@
 """The experiments on SMART-101 for generated puzzles: `espresso eval study smart101 CONFIG`.
 
-Towers are pre-trained on pictures of puzzles, and classifiers are trained on their
-features with several seeds: on the four splits, with three fusions, stronger and weaker towers,
-alignment directions, and heads that classify or generate; and with the picture or the question
-hidden. For the puzzle and few-shot splits, the towers have not seen pictures of the val and test
-puzzles.
+Towers are pre-trained on pictures of puzzles, and classifiers are trained on their features with
+several seeds: on the four splits, with three fusions, stronger and weaker towers, alignment
+directions, and heads that classify or generate; and with the picture or the question hidden. LVLM
+pipelines answer the same questions. For the puzzle and few-shot splits, the towers have not seen
+pictures of the val and test puzzles.
 
 O_acc is the share of questions whose option is correct, S_acc that of predicted values that equal
 the answer's; a classifier of options has no S_acc. WOSA weighs each root puzzle with its difficulty
@@ -26,6 +26,7 @@ from typing import Any, Literal, cast
 
 import numpy as np
 
+from espresso.datasets.base import DatasetFiles
 from espresso.datasets.smart101.splits import Kind
 from espresso.fusion.config import Align, Merge, PuzzleHead
 from espresso.fusion.processor import FusionProcessor
@@ -34,9 +35,20 @@ from espresso.profiles.weights import weights_digest
 from finetune.fusion.config import Smart101Study
 from finetune.fusion.frames import frame_reader
 from finetune.fusion.puzzles import Hidden, PuzzleCollator, Row, features_of, load_rows, predict
-from finetune.fusion.studies import Progress, StudyRow, answered, claim, estimate, once, share_work, train_stage, write
+from finetune.fusion.studies import (
+    Progress,
+    StudyRow,
+    answered,
+    claim,
+    estimate,
+    once,
+    pipeline_answers,
+    share_work,
+    train_stage,
+    write,
+)  # fmt: skip
 
-UNRELATED = ("output", "seeds", "save_every", "workers", "threads")
+UNRELATED = ("output", "seeds", "pipelines", "save_every", "workers", "threads")
 """Keys of a configuration that may change when a study goes on."""
 
 Towers = Literal["longer", "shorter"]
@@ -70,6 +82,8 @@ SPLIT_NAMES: dict[Kind, str] = {"is": "IS", "as": "AS", "fs": "FS", "ps": "PS"}
 """Splits: instances, answers, few-shot, puzzles."""
 HELD_OUT: tuple[Kind, ...] = ("ps", "fs")
 """Splits whose towers have not seen pictures of the val and test puzzles."""
+COMPARED: tuple[Kind, ...] = ("is", "ps")
+"""Splits on which fusions, heads and LVLM pipelines are compared."""
 SPLITS, FUSION, TOWERS, ALIGN, HEADS, MODALITIES = (
     "Splits", "Fusion", "Towers", "Alignment", "Classification and generation", "Modalities",
 )  # fmt: skip
@@ -95,8 +109,7 @@ def settings_of(config: Smart101Study) -> Iterator[Named]:
         if setting.head != "shared":
             yield SPLITS, "shared head", replace(setting, head="shared")
     merges: tuple[Merge, ...] = ("attention", "concatenation", "pooling")
-    compared: tuple[Kind, ...] = ("is", "ps")
-    for split in compared:
+    for split in COMPARED:
         for merge in merges:
             yield FUSION, merge, replace(basic[split], merge=merge)
     lengths: tuple[Towers, ...] = ("longer", "shorter")
@@ -106,7 +119,7 @@ def settings_of(config: Smart101Study) -> Iterator[Named]:
     for align in aligns:
         yield ALIGN, align, replace(basic["is"], align=align)
     heads: tuple[PuzzleHead, ...] = ("per-puzzle", "shared", "seq2seq")
-    for split in compared:
+    for split in COMPARED:
         for head in heads[split == "ps" :]:
             yield HEADS, head, replace(basic[split], head=head)
     for hidden, name in ONE_MODALITY.items():
@@ -147,7 +160,7 @@ def run_study(config: Smart101Study, on_progress: Progress) -> list[StudyRow]:
         on_progress,
     )
     answers = {each: [_answers(config, each, seed, wait=True) for seed in config.seeds] for each in settings}
-    rows = list(_rows(config, named, answers))
+    rows = [*_rows(config, named, answers), *_pipelines(config)]
     write(config.output, rows)
     return rows
 
@@ -219,6 +232,20 @@ def _rows(config: Smart101Study, named: Sequence[Named], answers: Mapping[Settin
                     one, other = (_values(answers[here[split, each]]) for each in (ours, theirs))
                     values = {score: one[score] - other[score] for score in one if score in other}
                     yield _row(config, table, f"{name}, {ours} minus {theirs}", split, values)
+
+
+def _pipelines(config: Smart101Study) -> Iterator[StudyRow]:
+    """Run the LVLM pipelines of the profiles on the same questions, each in a folder of its own."""
+    for profile in config.pipelines:
+        for split in COMPARED:
+            ids = [row.puzzle.row.id for row in _questions(config, split)]
+            name = "test" if split == "is" else f"{split}-test"
+            data = config.puzzles.data
+            # Generated puzzles take turns, so the limit gives the same questions.
+            settings = {"files": DatasetFiles(data)} if data else {"limit": len(ids)}
+            right = pipeline_answers(config.output, profile, "smart101", name, **settings)
+            values = {"O_acc": np.array([[right[each] for each in ids]], float)}
+            yield _row(config, HEADS, f"{SPLIT_NAMES[split]}, LVLM pipeline, {Path(profile).stem}", split, values)
 
 
 def _values(answers: Sequence[Answers]) -> dict[str, np.ndarray]:

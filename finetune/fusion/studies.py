@@ -18,6 +18,8 @@ from filelock import FileLock, Timeout
 from espresso.errors import DataError
 from espresso.files import write_atomic
 from espresso.schema import Record
+from eval.run import run
+from eval.run_folder import read_samples
 from eval.stats import Shared, seeded_interval
 from finetune.fusion.config import FusionTraining
 from finetune.fusion.train import STAGES, Stage, train
@@ -149,6 +151,21 @@ def train_stage(config: FusionTraining, stage: Stage, folder: Path, **changes: A
     shared: dict[str, Any] = {name: getattr(config, name) for name in FusionTraining.model_fields if name not in STAGES}
     train(FusionTraining(**shared | {"output": folder} | changes), stage)
     return folder / stage
+
+
+def pipeline_answers(folder: Path, profile: str, dataset: str, split: str, **settings: Any) -> dict[str, bool]:
+    """Let the LVLM pipeline of a profile answer questions; return which are right, by their id.
+
+    Args:
+        folder: the folder of the study. The run has a folder in it, and resumes.
+        profile: name or file of the profile.
+        dataset: name of the dataset.
+        split: the split whose questions are asked.
+        **settings: further arguments of `eval.run.run`.
+    """
+    run_folder = folder / f"{Path(profile).stem}-{dataset}-{split}"
+    run(dataset, split=split, strategy="selector", profile=profile, out=run_folder, **settings)
+    return {sample.id: sample.scores.correct for sample in read_samples(run_folder)}
 
 
 def write(folder: Path, rows: Sequence[StudyRow]) -> None:

@@ -31,12 +31,22 @@ from espresso.datasets.raiv.statements import KINDS, Kind
 from espresso.fusion.config import Fusion, FusionConfig
 from espresso.fusion.model import pair_model
 from espresso.fusion.processor import FusionProcessor
-from eval.run import run
-from eval.run_folder import read_samples
 from finetune.fusion.config import PairFile, Pairs, PairsConfig, RaivStudy, Side, WorldEdits, WorldPairs
 from finetune.fusion.frames import frame_reader
 from finetune.fusion.rows import RowCollator, hidden_sides, reasons, statements
-from finetune.fusion.studies import Estimate, Progress, StudyRow, answered, claim, estimate, once, share_work, train_stage, write
+from finetune.fusion.studies import (
+    Estimate,
+    Progress,
+    StudyRow,
+    answered,
+    claim,
+    estimate,
+    once,
+    pipeline_answers,
+    share_work,
+    train_stage,
+    write,
+)  # fmt: skip
 from finetune.fusion.train import Stage
 
 Start = Literal["none", "pretrain", "tsp-images", "tsp", "tsp-random"]
@@ -305,9 +315,7 @@ def _pipelines(config: RaivStudy) -> Iterator[StudyRow]:
     """Run the LVLM pipelines of the profiles on the same questions, each in a folder of its own."""
     for profile in config.pipelines:
         for table, dataset in ((STATEMENTS, "raiv"), (REASONS, "raiv-reasons")):
-            folder = config.output / f"{Path(profile).stem}-{dataset}"
-            run(dataset, split="test", strategy="selector", profile=profile, out=folder)
-            right = {sample.id: sample.scores.correct for sample in read_samples(folder)}
+            right = pipeline_answers(config.output, profile, dataset, "test")
             cells = dict[str, Estimate]()
             for kind in KINDS:
                 pairs = _questions(config, Setting("none", kind, reasons=table == REASONS))

@@ -1,6 +1,7 @@
 """The study of SMART-101, with classifiers of a few weights."""
 
 import json
+from collections import defaultdict
 
 import pytest
 import yaml
@@ -8,6 +9,7 @@ from typer.testing import CliRunner
 
 from espresso.cli import app
 from espresso.datasets.smart101.make import build
+from espresso.datasets.smart101.questions import Smart101
 from finetune.fusion import puzzle_study as study
 from finetune.fusion.config import Smart101Study
 from finetune.fusion.puzzle_study import run_study, settings_of
@@ -83,6 +85,25 @@ def test_classifiers_are_trained_once_and_an_interrupted_study_resumes(config, m
     difference = by_name[study.TOWERS, "IS, longer pre-training minus shorter pre-training"]["O_acc"]
     assert difference.mean == pytest.approx(longer - shorter)
     assert difference.low <= difference.mean <= difference.high
+
+
+def test_the_pipeline_of_a_profile_answers_the_same_questions(config):
+    first, second = study._pipelines(config.model_copy(update={"pipelines": ("smart101",)}))
+    assert (first.table, first.name) == (study.HEADS, "IS, LVLM pipeline, smart101")
+    assert (second.table, second.name) == (study.HEADS, "PS, LVLM pipeline, smart101")
+    assert [row.cells["O_acc"].n for row in (first, second)] == [4 * 6, 2 * 6]
+    logged = (config.output / "smart101-smart101-ps-test" / "samples.jsonl").read_text()
+    assert all(json.dumps(row.puzzle.row.id) in logged for row in study._questions(config, "ps"))
+
+
+def test_generated_puzzles_of_the_pipeline_are_those_of_the_classifiers(config, monkeypatch):
+    asked = {}
+    monkeypatch.setattr(study, "pipeline_answers", lambda *args, **settings: asked.update(settings) or defaultdict(bool))
+    generated = config.puzzles.model_copy(update={"data": None})
+    settings = config.model_copy(update={"pipelines": ("smart101",), "puzzles": generated, "test_rows": 1})
+    list(study._pipelines(settings))
+    ids = [row.puzzle.row.id for row in study._questions(settings, "ps")]
+    assert ids == [each.id for each in Smart101().load("ps-test", asked["limit"]).questions]
 
 
 def test_wosa_weighs_puzzles_by_difficulty(config):

@@ -118,7 +118,7 @@ def test_the_pipeline_of_a_profile_answers_the_same_questions(config, monkeypatc
     statements, reasons = study._pipelines(config.model_copy(update={"pipelines": ("tiny",)}))
     assert (statements.table, reasons.table) == (study.STATEMENTS, study.REASONS)
     assert {cell.n for cell in statements.cells.values()} == {4}
-    assert (config.output / "tiny-raiv" / "samples.jsonl").read_text().count("\n") == 12
+    assert (config.output / "tiny-raiv-test" / "samples.jsonl").read_text().count("\n") == 12
 
 
 def test_a_row_without_task_specific_pre_training_has_more_pairs(config, monkeypatch):
