@@ -117,6 +117,7 @@ async def aask_many(
     frames: int | None = None,
     allow_urls: bool = False,
     allow_out_of_domain: bool = False,
+    boxes: bool = False,
     at_once: int = AT_ONCE,
 ) -> AsyncGenerator[Answer | EspressoError, None]:
     """Ask many questions; if one cannot be answered, its error is yielded in its place.
@@ -137,6 +138,8 @@ async def aask_many(
         allow_urls: whether visuals are fetched from http and https URLs.
         allow_out_of_domain: whether to answer about visuals that the profile's models do not know.
             The answer has a warning and no confidence then; otherwise it is a QuestionError.
+        boxes: whether to locate the things that the evidence names in the core frames, with the
+            profile's detector (`Evidence.key_items`).
         at_once: how many questions are in progress at once.
     """
     used = session or shared_session(profile)
@@ -152,6 +155,7 @@ async def aask_many(
                     frames=frames,
                     allow_urls=allow_urls,
                     allow_out_of_domain=allow_out_of_domain,
+                    boxes=boxes,
                     on_progress=on_progress,
                 )
         except EspressoError as error:
@@ -176,6 +180,7 @@ def ask_many(
     frames: int | None = None,
     allow_urls: bool = False,
     allow_out_of_domain: bool = False,
+    boxes: bool = False,
     at_once: int = AT_ONCE,
 ) -> Iterator[Answer | EspressoError]:
     """Ask many questions from synchronous code or a notebook, see `aask_many`.
@@ -197,6 +202,7 @@ def ask_many(
         frames=frames,
         allow_urls=allow_urls,
         allow_out_of_domain=allow_out_of_domain,
+        boxes=boxes,
         at_once=at_once,
     )
 

@@ -103,3 +103,6 @@ def test_tiny_locates_the_things_of_the_world(tmp_path):
     assert set(answer.evidence.key_items[0].label.split()) <= set(answer.evidence.text.replace(".", "").split())
     (named,) = (step for step in answer.trace if step.node == "name")
     assert (named.role, named.model) == (None, None)
+    asked = question.model_copy(update={"visuals": (str(tmp_path / "clip.mp4"),)})
+    (batched,) = espresso.ask_many([asked], boxes=True)
+    assert batched.evidence == answer.evidence
