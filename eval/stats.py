@@ -18,7 +18,7 @@ import krippendorff
 import numpy as np
 from scipy.sparse import csr_matrix
 from scipy.special import stdtrit
-from scipy.stats import spearmanr
+from scipy.stats import bootstrap, spearmanr
 
 Z = 1.959964
 """Quantile of the normal distribution for a two-sided 95 % interval."""
@@ -182,7 +182,39 @@ def seeded_interval(
 
 
 RESAMPLES = 1000
-"""Number of bootstrap resamples for the interval of a rank correlation."""
+"""Number of bootstrap resamples."""
+
+
+def paired_bootstrap(differences: np.ndarray, clusters: Sequence[Hashable]) -> tuple[float, float, float]:
+    """Return the mean difference of two sets of trainings with its 95 % interval.
+
+    The percentile bootstrap of scipy, which resamples clusters of questions. The variance of the
+    trainings, of which there are too few to resample, is added to both sides as in
+    `seeded_interval`.
+
+    Args:
+        differences: one value of -1 to 1 per training and question, (trainings, n).
+        clusters: the cluster of each question, (n,).
+
+    Returns:
+        The mean, and the ends of its interval; they are -1 and 1 if there is a single cluster.
+    """
+    places = {cluster: place for place, cluster in enumerate(dict.fromkeys(clusters))}
+    if len(places) == 1:
+        return float(differences.mean()), -1.0, 1.0
+    place = [places[cluster] for cluster in clusters]
+    found = bootstrap(
+        (np.bincount(place, differences.mean(0)), np.bincount(place)),
+        lambda totals, sizes, axis: totals.sum(axis) / sizes.sum(axis),
+        paired=True,
+        n_resamples=RESAMPLES,
+        method="percentile",
+        rng=np.random.default_rng(0),
+    ).confidence_interval
+    mean, trainings = float(differences.mean()), len(differences)
+    between = Z**2 * float(differences.mean(1).var(ddof=1)) / trainings if trainings > 1 else 0.0
+    low, high = (sqrt((end - mean) ** 2 + between) for end in found)
+    return mean, max(-1.0, mean - low), min(1.0, mean + high)
 
 
 def rank_correlation(

@@ -10,9 +10,10 @@ O_acc is the share of questions whose option is correct, S_acc that of predicted
 the answer's; a classifier of options has no S_acc. WOSA weighs each root puzzle with its difficulty
 (`espresso.datasets.smart101.scores`). Guessing gives an O_acc of 20 %.
 
-Intervals are for questions and trainings, see `eval.stats.seeded_interval`. For the puzzle split,
-questions of one root puzzle are a cluster: the claim is about new puzzles. The others are claims
-about new questions of the same puzzles.
+Intervals are for questions and trainings, see `eval.stats.seeded_interval`; those of differences
+are a paired bootstrap, see `eval.stats.paired_bootstrap`. For the puzzle split, questions of one
+root puzzle are a cluster: the claim is about new puzzles. The others are claims about new questions
+of the same puzzles.
 """
 
 from __future__ import annotations
@@ -42,6 +43,7 @@ from finetune.fusion.studies import (
     claim,
     estimate,
     once,
+    paired_estimate,
     pipeline_answers,
     share_work,
     train_stage,
@@ -257,13 +259,13 @@ def _row(config: Smart101Study, table: str, name: str, split: Kind, values: Mapp
     """Return a row: the scores, then O_acc of each skill."""
     puzzles = [row.puzzle for row in _questions(config, split)]
     clusters = [each.row.puzzle if split == "ps" else each.row.id for each in puzzles]
-    difference = " minus " in name
-    cells = {score: estimate(each, clusters, difference=difference) for score, each in values.items()}
+    estimated = paired_estimate if " minus " in name else estimate
+    cells = {score: estimated(each, clusters) for score, each in values.items()}
     right = values["O_acc"]
-    cells["WOSA"] = estimate(right * _weights(config, split), clusters, difference=difference)
+    cells["WOSA"] = estimated(right * _weights(config, split), clusters)
     for skill in dict.fromkeys(each.skill for each in puzzles):
         own = [place for place, each in enumerate(puzzles) if each.skill == skill]
-        cells[skill] = estimate(right[:, own], [clusters[place] for place in own], difference=difference)
+        cells[skill] = estimated(right[:, own], [clusters[place] for place in own])
     return StudyRow(table=table, name=name, cells=cells)
 
 

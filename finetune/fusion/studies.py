@@ -20,7 +20,7 @@ from espresso.files import write_atomic
 from espresso.schema import Record
 from eval.run import run
 from eval.run_folder import read_samples
-from eval.stats import Shared, seeded_interval
+from eval.stats import Shared, paired_bootstrap, seeded_interval
 from finetune.fusion.config import FusionTraining
 from finetune.fusion.train import STAGES, Stage, train
 from finetune.install import check_output
@@ -61,6 +61,12 @@ def estimate(values: np.ndarray, clusters: Sequence[Hashable], shared: Shared = 
     """Return the mean of (seeds, questions) values with its interval, see `seeded_interval`."""
     mean, low, high = seeded_interval(values, clusters, shared, within=(-1.0, 1.0) if difference else (0.0, 1.0))
     return Estimate(mean=mean, low=low, high=high, n=values.shape[1])
+
+
+def paired_estimate(differences: np.ndarray, clusters: Sequence[Hashable]) -> Estimate:
+    """Return the mean of (seeds, questions) differences, see `paired_bootstrap`."""
+    mean, low, high = paired_bootstrap(differences, clusters)
+    return Estimate(mean=mean, low=low, high=high, n=differences.shape[1])
 
 
 def claim(config: FusionTraining, unrelated: Sequence[str]) -> None:

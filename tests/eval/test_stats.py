@@ -4,7 +4,16 @@ import numpy as np
 import pytest
 from scipy.stats import binomtest, ttest_1samp, ttest_rel
 
-from eval.stats import cohen_kappa, difference, interval, krippendorff_alpha, mean_interval, rank_correlation, seeded_interval
+from eval.stats import (
+    cohen_kappa,
+    difference,
+    interval,
+    krippendorff_alpha,
+    mean_interval,
+    paired_bootstrap,
+    rank_correlation,
+    seeded_interval,
+)
 
 
 @pytest.mark.parametrize(("right", "n"), [(3, 10), (290, 420), (0, 7), (30, 30)])
@@ -133,6 +142,22 @@ def test_one_training_has_the_interval_of_its_questions():
 
 def test_a_single_cluster_says_nothing_about_others():
     assert seeded_interval(np.array([[1.0, 0, 1, 1]]), [7] * 4, within=(-1, 1)) == (0.75, -1, 1)
+
+
+@pytest.mark.parametrize("of_a_cluster", [1, 5])
+def test_the_paired_bootstrap_has_the_interval_of_seeds_and_questions(of_a_cluster):
+    rng = np.random.default_rng(1)
+    chances = np.repeat(rng.random(600 // of_a_cluster), of_a_cluster)
+    right = (rng.random((2, 3, 600)) < [[chances], [chances * 0.8]]).astype(float)
+    differences, clusters = right[0] - right[1], [str(index // of_a_cluster) for index in range(600)]
+    found, expected = paired_bootstrap(differences, clusters), seeded_interval(differences, clusters, within=(-1, 1))
+    assert found == pytest.approx(expected, abs=0.006)
+    assert found[0] == expected[0]
+
+
+def test_the_bootstrap_of_trainings_that_agree_on_all_questions():
+    assert paired_bootstrap(np.zeros((3, 4)), range(4)) == (0, 0, 0)
+    assert paired_bootstrap(np.array([[1.0, 0, 1, 1]]), [7] * 4) == (0.75, -1, 1)
 
 
 def test_alpha_is_that_of_krippendorffs_example():
