@@ -48,7 +48,7 @@ from finetune.fusion.studies import (
     share_work,
     train_stage,
     write,
-)  # fmt: skip
+)
 
 UNRELATED = ("output", "seeds", "pipelines", "save_every", "workers", "threads")
 """Keys of a configuration that may change when a study goes on."""

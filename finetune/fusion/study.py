@@ -46,7 +46,7 @@ from finetune.fusion.studies import (
     share_work,
     train_stage,
     write,
-)  # fmt: skip
+)
 from finetune.fusion.train import Stage
 
 Start = Literal["none", "pretrain", "tsp-images", "tsp", "tsp-random"]
