@@ -244,8 +244,8 @@ def _pipelines(config: Smart101Study) -> Iterator[StudyRow]:
             name = "test" if split == "is" else f"{split}-test"
             data = config.puzzles.data
             # Generated puzzles take turns, so the limit gives the same questions.
-            settings = {"files": DatasetFiles(data)} if data else {"limit": len(ids)}
-            right = pipeline_answers(config.output, profile, "smart101", name, **settings)
+            limit, files = (None, DatasetFiles(data)) if data else (len(ids), None)
+            right = pipeline_answers(config.output, profile, "smart101", name, limit=limit, files=files)
             values = {"O_acc": np.array([[right[each] for each in ids]], float)}
             yield _row(config, HEADS, f"{SPLIT_NAMES[split]}, LVLM pipeline, {Path(profile).stem}", split, values)
 

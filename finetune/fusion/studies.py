@@ -15,6 +15,7 @@ from typing import Any, TypeVar
 import numpy as np
 from filelock import FileLock, Timeout
 
+from espresso.datasets.base import DatasetFiles
 from espresso.errors import DataError
 from espresso.files import write_atomic
 from espresso.schema import Record
@@ -159,7 +160,9 @@ def train_stage(config: FusionTraining, stage: Stage, folder: Path, **changes: A
     return folder / stage
 
 
-def pipeline_answers(folder: Path, profile: str, dataset: str, split: str, **settings: Any) -> dict[str, bool]:
+def pipeline_answers(
+    folder: Path, profile: str, dataset: str, split: str, limit: int | None = None, files: DatasetFiles | None = None
+) -> dict[str, bool]:
     """Let the LVLM pipeline of a profile answer questions; return which are right, by their id.
 
     Args:
@@ -167,10 +170,11 @@ def pipeline_answers(folder: Path, profile: str, dataset: str, split: str, **set
         profile: name or file of the profile.
         dataset: name of the dataset.
         split: the split whose questions are asked.
-        **settings: further arguments of `eval.run.run`.
+        limit: number of questions, from the first; None for all.
+        files: the user's copy of a dataset that comes in files.
     """
     run_folder = folder / f"{Path(profile).stem}-{dataset}-{split}"
-    run(dataset, split=split, strategy="selector", profile=profile, out=run_folder, **settings)
+    run(dataset, split=split, strategy="selector", profile=profile, limit=limit, files=files, out=run_folder)
     return {sample.id: sample.scores.correct for sample in read_samples(run_folder)}
 
 
