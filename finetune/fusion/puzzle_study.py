@@ -97,10 +97,10 @@ DIFFERENCES = (
     (HEADS, "per-puzzle", "shared"), (HEADS, "per-puzzle", "seq2seq"), (HEADS, "shared", "seq2seq"),
     *((MODALITIES, ONE_MODALITY[None], other) for other in (ONE_MODALITY["question"], ONE_MODALITY["picture"])),
 )  # fmt: skip
-"""Table, and two of its rows whose paired difference is a further row, for each split."""
+"""Table, and two of its rows whose paired difference is a further row, in each split."""
 
 Named = tuple[str, str, Setting]
-"""Table, row but for the split, and classifier."""
+"""Table without its split, row, and classifier."""
 
 
 def settings_of(config: Smart101Study) -> Iterator[Named]:
@@ -227,13 +227,13 @@ def _rows(config: Smart101Study, named: Sequence[Named], answers: Mapping[Settin
     for table in dict.fromkeys(table for table, *_ in named):
         here = {(setting.split, name): setting for own, name, setting in named if own == table}
         for (split, name), setting in here.items():
-            yield _row(config, table, f"{SPLIT_NAMES[split]}, {name}", split, _values(answers[setting]))
+            yield _row(config, table, name, split, _values(answers[setting]))
         for own, ours, theirs in DIFFERENCES:
-            for split, name in SPLIT_NAMES.items():
+            for split in SPLIT_NAMES:
                 if own == table and (split, ours) in here and (split, theirs) in here:
                     one, other = (_values(answers[here[split, each]]) for each in (ours, theirs))
                     values = {score: one[score] - other[score] for score in one if score in other}
-                    yield _row(config, table, f"{name}, {ours} minus {theirs}", split, values)
+                    yield _row(config, table, f"{ours} minus {theirs}", split, values)
 
 
 def _pipelines(config: Smart101Study) -> Iterator[StudyRow]:
@@ -247,7 +247,7 @@ def _pipelines(config: Smart101Study) -> Iterator[StudyRow]:
             limit, files = (None, DatasetFiles(data)) if data else (len(ids), None)
             right = pipeline_answers(config.output, profile, "smart101", name, limit=limit, files=files)
             values = {"O_acc": np.array([[right[each] for each in ids]], float)}
-            yield _row(config, HEADS, f"{SPLIT_NAMES[split]}, LVLM pipeline, {Path(profile).stem}", split, values)
+            yield _row(config, HEADS, f"LVLM pipeline, {Path(profile).stem}", split, values)
 
 
 def _values(answers: Sequence[Answers]) -> dict[str, np.ndarray]:
@@ -256,7 +256,7 @@ def _values(answers: Sequence[Answers]) -> dict[str, np.ndarray]:
 
 
 def _row(config: Smart101Study, table: str, name: str, split: Kind, values: Mapping[str, np.ndarray]) -> StudyRow:
-    """Return a row: the scores, then O_acc of each skill."""
+    """Return a row of the table for its split: the scores, then O_acc of each skill."""
     puzzles = [row.puzzle for row in _questions(config, split)]
     clusters = [each.row.puzzle if split == "ps" else each.row.id for each in puzzles]
     estimated = paired_estimate if " minus " in name else estimate
@@ -266,7 +266,7 @@ def _row(config: Smart101Study, table: str, name: str, split: Kind, values: Mapp
     for skill in dict.fromkeys(each.skill for each in puzzles):
         own = [place for place, each in enumerate(puzzles) if each.skill == skill]
         cells[skill] = estimated(right[:, own], [clusters[place] for place in own])
-    return StudyRow(table=table, name=name, cells=cells)
+    return StudyRow(table=f"{table}, {SPLIT_NAMES[split]}", name=name, cells=cells)
 
 
 def _weights(config: Smart101Study, split: Kind) -> np.ndarray:

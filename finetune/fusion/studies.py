@@ -165,6 +165,8 @@ def pipeline_answers(
 ) -> dict[str, bool]:
     """Let the LVLM pipeline of a profile answer questions; return which are right, by their id.
 
+    A second process of the study waits for the first one's run.
+
     Args:
         folder: the folder of the study. The run has a folder in it, and resumes.
         profile: name or file of the profile.
@@ -174,7 +176,8 @@ def pipeline_answers(
         files: the user's copy of a dataset that comes in files.
     """
     run_folder = folder / f"{Path(profile).stem}-{dataset}-{split}"
-    run(dataset, split=split, strategy="selector", profile=profile, limit=limit, files=files, out=run_folder)
+    with FileLock(run_folder.with_name(f"{run_folder.name}.lock")):
+        run(dataset, split=split, strategy="selector", profile=profile, limit=limit, files=files, out=run_folder)
     return {sample.id: sample.scores.correct for sample in read_samples(run_folder)}
 
 

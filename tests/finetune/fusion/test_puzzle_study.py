@@ -76,21 +76,21 @@ def test_classifiers_are_trained_once_and_an_interrupted_study_resumes(config, m
     assert folders == {"pretrain-longer", "pretrain-shorter", "pretrain-longer-held-out"}
     assert json.loads((config.output / "study.json").read_text())[0] == rows[0].model_dump()
     by_name = {(row.table, row.name): row.cells for row in rows}
-    basic = by_name[study.SPLITS, "IS, per-puzzle head"]
+    basic = by_name["Splits, IS", "per-puzzle head"]
     assert list(basic) == ["O_acc", "S_acc", "WOSA", "counting", "algebra", "math", "measure"]
     assert basic["O_acc"].n == 4 * 6
-    assert "S_acc" not in by_name[study.SPLITS, "PS, shared head"]
-    assert by_name[study.SPLITS, "PS, shared head"]["O_acc"].n == 2 * 6, "71 and 94 are test puzzles"
-    longer, shorter = (by_name[study.TOWERS, f"IS, {name} pre-training"]["O_acc"].mean for name in ("longer", "shorter"))
-    difference = by_name[study.TOWERS, "IS, longer pre-training minus shorter pre-training"]["O_acc"]
+    assert "S_acc" not in by_name["Splits, PS", "shared head"]
+    assert by_name["Splits, PS", "shared head"]["O_acc"].n == 2 * 6, "71 and 94 are test puzzles"
+    longer, shorter = (by_name["Towers, IS", f"{name} pre-training"]["O_acc"].mean for name in ("longer", "shorter"))
+    difference = by_name["Towers, IS", "longer pre-training minus shorter pre-training"]["O_acc"]
     assert difference.mean == pytest.approx(longer - shorter)
     assert difference.low <= difference.mean <= difference.high
 
 
 def test_the_pipeline_of_a_profile_answers_the_same_questions(config):
     first, second = study._pipelines(config.model_copy(update={"pipelines": ("smart101",)}))
-    assert (first.table, first.name) == (study.HEADS, "IS, LVLM pipeline, smart101")
-    assert (second.table, second.name) == (study.HEADS, "PS, LVLM pipeline, smart101")
+    assert (first.table, first.name) == ("Classification and generation, IS", "LVLM pipeline, smart101")
+    assert (second.table, second.name) == ("Classification and generation, PS", "LVLM pipeline, smart101")
     assert [row.cells["O_acc"].n for row in (first, second)] == [4 * 6, 2 * 6]
     logged = (config.output / "smart101-smart101-ps-test" / "samples.jsonl").read_text()
     assert all(json.dumps(row.puzzle.row.id) in logged for row in study._questions(config, "ps"))
@@ -120,5 +120,5 @@ def test_the_command_prints_the_tables(config, values, tmp_path, monkeypatch):
     file.write_text(yaml.safe_dump({**values, "seeds": [0], "output": str(tmp_path / "other")}))
     result = CliRunner().invoke(app, ["eval", "study", "smart101", str(file)])
     assert result.exit_code == 0, result.output
-    assert "**Splits**" in result.stdout
+    assert "**Splits, IS**" in result.stdout
     assert (tmp_path / "other" / "study.md").read_text() in result.stdout

@@ -3,6 +3,7 @@
 import pytest
 from filelock import FileLock, Timeout
 
+from finetune.fusion import studies
 from finetune.fusion.studies import answered, once, share_work
 
 
@@ -29,3 +30,13 @@ def test_weights_are_deleted_once_there_are_answers(tmp_path):
         (tmp_path / "one" / part).mkdir(parents=True)
     answered(tmp_path / "one", "pairs", lambda: [], wait=True)
     assert {path.name for path in (tmp_path / "one").iterdir()} == {"other", "correct.json"}
+
+
+def test_a_pipeline_runs_in_one_process_at_a_time(tmp_path, monkeypatch):
+    def run(*_, out, **__):
+        with pytest.raises(Timeout), FileLock(tmp_path / f"{out.name}.lock", blocking=False):
+            pass
+
+    monkeypatch.setattr(studies, "run", run)
+    monkeypatch.setattr(studies, "read_samples", lambda folder: [])
+    assert studies.pipeline_answers(tmp_path, "tiny", "world", "test") == {}
