@@ -7,6 +7,7 @@ from collections.abc import Iterable
 from hashlib import sha256
 from importlib.metadata import version
 from pathlib import Path
+from typing import Literal
 
 from pydantic import Field, ValidationError
 
@@ -29,7 +30,7 @@ def package_versions() -> dict[str, str]:
 class Provenance(Record):
     """How an adapter was trained: base model, first stage, data, settings and measurements."""
 
-    stage: StageName
+    stage: StageName | Literal["places"]
     base: str
     """The base model, as the configuration names it."""
     base_digest: str
@@ -55,12 +56,13 @@ class Provenance(Record):
     """`loss` and `token_accuracy` on the held-out data before training; empty without held-out
     data."""
     after: dict[str, float]
-    """The same after training."""
-    changed: float
+    """The same after training. For the stage places: the shares of `marks` and of tokens of
+    `values` that it reads rightly."""
+    changed: float | None
     """Share of reply tokens that the adapter changes; see
-    `finetune.lora.train.compare_with_base`."""
-    merged: float
-    """Share of reply tokens on which adapter and merged weights agree."""
+    `finetune.lora.train.compare_with_base`. None for the stage places, which learns no replies."""
+    merged: float | None
+    """Share of reply tokens on which adapter and merged weights agree; None as above."""
     config: FinetuneConfig
     versions: dict[str, str] = Field(default_factory=package_versions)
     """Versions of the packages in `PACKAGES`."""
@@ -83,8 +85,14 @@ def read_provenance(folder: Path) -> Provenance | None:
         raise DataError(f"{file}: cannot be read as the provenance of an adapter. Run the training again.") from None
 
 
-def check_stage(folder: Path, base: str, base_digest: str) -> None:
+def check_stage(folder: Path, stage: str, base: str, base_digest: str) -> None:
     """Check that a folder holds an earlier stage's adapter for this base model.
+
+    Args:
+        folder: the folder.
+        stage: the name of the earlier stage.
+        base: the base model, as the configuration names it.
+        base_digest: the digest of its weights.
 
     Raises:
         DataError: there is no adapter, its `lineage.json` is damaged, or it was trained on another
@@ -92,15 +100,19 @@ def check_stage(folder: Path, base: str, base_digest: str) -> None:
     """
     earlier = read_provenance(folder)
     if earlier is None:
-        raise DataError(f"{folder}: no trained adapter found. Run `espresso finetune evidence` with this config first.")
+        raise DataError(f"{folder}: no trained adapter found. Run `espresso finetune {stage}` with this config first.")
     if earlier.base_digest != base_digest:
         raise DataError(
             f"{folder}: this adapter was trained on another base model ({earlier.base}, not the current {base}). "
-            "Train the first stage again."
+            f"Train the stage {stage} again."
         )
 
 
 def data_digest(rows: Iterable[TrainingRow]) -> str:
     """Return the SHA-256 of the rows' ids and texts, without their frames, as 16 hex digits."""
-    texts = "\n".join(json.dumps([row.example.id, row.prompt_evidence, row.reply]) for row in rows)
-    return sha256(texts.encode()).hexdigest()[:16]
+    return text_digest(json.dumps([row.example.id, row.prompt_evidence, row.reply]) for row in rows)
+
+
+def text_digest(texts: Iterable[str]) -> str:
+    """Return the SHA-256 of lines of text, as 16 hex digits."""
+    return sha256("\n".join(texts).encode()).hexdigest()[:16]

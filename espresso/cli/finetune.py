@@ -32,13 +32,39 @@ def finetune() -> None:
 
 
 @app.command()
+def places(
+    config: Annotated[Path, typer.Argument(help="A YAML file such as finetune/configs/lora/tiny-puzzles.yaml.")],
+    steps: Steps = None,
+    output: Output = None,
+    as_json: AsJson = False,
+) -> None:
+    """Teach the vision tower to read puzzles, before the first stage. Run it again to resume."""
+    from espresso.cli import show
+    from finetune.config import read_config
+    from finetune.lora.config import FinetuneConfig
+    from finetune.lora.places import train_places
+
+    settings = read_config(config, FinetuneConfig, output=output)
+    with redirect_stdout(sys.stderr):
+        result = train_places(settings, steps=steps)
+    if as_json:
+        show.print_json(result.model_dump_json(indent=2))
+        return
+    read = ", ".join(f"{share:.1%} of {what}" for what, share in result.after.items())
+    typer.echo(f"{settings.output / 'places'}: {result.rows} pictures, {result.steps} steps, reads {read} in held-out pictures")
+
+
+@app.command()
 def evidence(
     config: Annotated[Path, typer.Argument(help="A YAML file such as finetune/configs/lora/tiny.yaml.")],
     steps: Steps = None,
     output: Output = None,
     as_json: AsJson = False,
 ) -> None:
-    """Train the first stage: core frames and question -> evidence. Run it again to resume."""
+    """Train the first stage: core frames and question -> evidence. Run it again to resume.
+
+    With a section `places`, it continues from that stage's adapter.
+    """
     from finetune.config import read_config
     from finetune.lora.config import FinetuneConfig
 

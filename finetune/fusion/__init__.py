@@ -13,12 +13,12 @@ sections 3.2 and 4. The model is `espresso.fusion`; `espresso finetune fusion ST
   reasons of false statements.
 - `puzzles`: the classifier of one picture and one question (arXiv:2406.05318), for one of the four
   splits of SMART-101 (`puzzles`). Its towers can be pre-trained on pictures of generated puzzles,
-  of which is known what is drawn where (`puzzle_captions`): marks and values at their places, and
-  values at the names of things in questions (`puzzle_pretraining`). Frozen towers encode each
-  picture and each question once, and the studies keep these features in memory for all classifiers
-  with the same towers: that makes some fifty trainings possible on a CPU.
+  of which is known what is drawn where (`finetune.puzzle_pictures`): marks and values at their
+  places, and values at the names of things in questions (`puzzle_pretraining`). Frozen towers
+  encode each picture and each question once, and the studies keep these features in memory for all
+  classifiers with the same towers: that makes some fifty trainings possible on a CPU.
 
 A stage starts from the stage before that the configuration has. Frames are rendered or decoded when
-a batch needs them (`frames`); nothing is written but checkpoints and the model. `study` and
-`puzzle_study` compare classifiers; `studies` is what they share.
+a batch needs them (`finetune.frames`); nothing is written but checkpoints and the model. `study`
+and `puzzle_study` compare classifiers; `studies` is what they share.
 """

@@ -30,8 +30,8 @@ from espresso.errors import DataError
 from espresso.fusion.config import FusionConfig
 from espresso.fusion.model import FusionModel, FusionPreTrainedModel, pool
 from espresso.fusion.processor import FusionProcessor
+from finetune.frames import FrameReader
 from finetune.fusion.captions import describe
-from finetune.fusion.frames import FrameReader
 
 IGNORE_INDEX = -100
 

@@ -18,7 +18,6 @@ from __future__ import annotations
 
 import math
 import random
-from collections import defaultdict
 from collections.abc import Iterator, Sequence
 
 import torch
@@ -30,9 +29,9 @@ from espresso.datasets.smart101.puzzles import Mark
 from espresso.fusion.config import FusionConfig
 from espresso.fusion.model import FusionModel, FusionPreTrainedModel
 from espresso.fusion.processor import FusionProcessor
-from finetune.fusion.frames import FrameReader
+from finetune.frames import FrameReader
 from finetune.fusion.pretraining import word_head
-from finetune.fusion.puzzle_captions import PuzzlePicture
+from finetune.puzzle_pictures import PuzzlePicture
 
 VALUE_WORDS = 4
 """Words of a value that a place or a name says."""
@@ -180,13 +179,8 @@ class PuzzleBatches(Dataset[dict[str, torch.Tensor]]):
         return text, [each for each in said if each[0] < self.processor.tokens.model_max_length - 1]
 
     def _values(self, picture: PuzzlePicture) -> Iterator[tuple[int, int, Mark]]:
-        """Yield place in the value, token, and mark of its thing for the words of values."""
-        drawn = defaultdict[str, list[Mark]](list)
-        for mark in picture.marks:
-            drawn[mark.word].append(mark)
-        for name, value in picture.facts.items():
-            if name in drawn:
-                yield from ((*word, mark) for mark in drawn[name] for word in self._words(value))
+        """Return place in the value, token, and mark of its thing for the words of values."""
+        return ((*word, mark) for mark, value in picture.values_at_marks() for word in self._words(value))
 
     def _words(self, value: str) -> list[tuple[int, int]]:
         """Return place and token of the words of a value."""

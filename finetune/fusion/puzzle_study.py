@@ -33,8 +33,8 @@ from espresso.fusion.config import Align, Merge, PuzzleHead
 from espresso.fusion.processor import FusionProcessor
 from espresso.fusion.puzzles import PuzzleClassifier
 from espresso.profiles.weights import weights_digest
+from finetune.frames import frame_reader
 from finetune.fusion.config import Smart101Study
-from finetune.fusion.frames import frame_reader
 from finetune.fusion.puzzles import Hidden, PuzzleCollator, Row, features_of, load_rows, predict
 from finetune.fusion.studies import (
     Progress,

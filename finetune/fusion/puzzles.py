@@ -24,7 +24,7 @@ from espresso.fusion.config import PuzzleConfig
 from espresso.fusion.model import FusionModel
 from espresso.fusion.processor import FusionProcessor
 from espresso.fusion.puzzles import IGNORE_INDEX, PuzzleClassifier, answers_of, encode_options, encode_value
-from finetune.fusion.frames import FrameReader
+from finetune.frames import FrameReader
 from finetune.fusion.rows import BLACK
 
 logger = logging.getLogger(__name__)

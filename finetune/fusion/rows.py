@@ -17,8 +17,8 @@ from espresso.datasets.raiv.situations import Situation, VisualReference
 from espresso.datasets.raiv.statements import Kind, with_reason
 from espresso.errors import DataError
 from espresso.fusion.processor import FusionProcessor
+from finetune.frames import FrameReader
 from finetune.fusion.config import TspConfig
-from finetune.fusion.frames import FrameReader
 from finetune.fusion.pretraining import draw_batch
 
 BLACK = (np.zeros((8, 8, 3), np.uint8),)

@@ -31,8 +31,8 @@ from espresso.datasets.raiv.statements import KINDS, Kind
 from espresso.fusion.config import Fusion, FusionConfig
 from espresso.fusion.model import pair_model
 from espresso.fusion.processor import FusionProcessor
+from finetune.frames import frame_reader
 from finetune.fusion.config import PairFile, Pairs, PairsConfig, RaivStudy, Side, WorldEdits, WorldPairs
-from finetune.fusion.frames import frame_reader
 from finetune.fusion.rows import RowCollator, hidden_sides, reasons, statements
 from finetune.fusion.studies import (
     Estimate,

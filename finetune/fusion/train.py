@@ -23,18 +23,18 @@ from espresso.fusion.processor import FusionProcessor
 from espresso.profiles.weights import PROVENANCE_FILE, weights_digest
 from espresso.schema import Record
 from finetune.checkpoints import CompleteCheckpoints, claim_checkpoints, latest_checkpoint, writing
+from finetune.frames import frame_reader
 from finetune.fusion import data
 from finetune.fusion.build import build_classifier, build_pretraining, build_processor, build_puzzles
 from finetune.fusion.config import FusionTraining, PretrainConfig, PuzzlePictures, PuzzlesConfig, Situations, StageConfig
-from finetune.fusion.frames import frame_reader
 from finetune.fusion.pretraining import CaptionBatches, FusionForPretraining
-from finetune.fusion.puzzle_captions import pictures
 from finetune.fusion.puzzle_pretraining import FusionForPuzzlePretraining, PuzzleBatches
 from finetune.fusion.puzzles import Features, PuzzleCollator, answers, features_of, load_rows
 from finetune.fusion.rows import MinedBatches, RowCollator, hidden_sides, reasons, statements
 from finetune.install import check_output
 from finetune.precision import attention, mixed_precision
 from finetune.provenance import package_versions
+from finetune.puzzle_pictures import pictures
 
 Stage = Literal["pretrain", "tsp", "pairs", "puzzles"]
 STAGES: tuple[Stage, ...] = ("pretrain", "tsp", "pairs", "puzzles")
@@ -234,7 +234,7 @@ def _prepare_puzzle_pictures(
 ) -> _Training:
     """Load pictures of puzzles to pre-train on."""
     source = cast(PuzzlePictures, pretrain.data[0])
-    found = pictures(source.rows, held_out=source.held_out)
+    found = pictures("ps-train" if source.held_out else "train", source.rows)
     steps = steps or math.ceil(pretrain.epochs * len(found) / pretrain.batch)
     reader = frame_reader(config.architecture.frames, config.frame_size)
     batches = PuzzleBatches(found, steps * processes, pretrain.batch // processes, config.seed, processor, reader)

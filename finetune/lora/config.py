@@ -157,6 +157,18 @@ class AnswerStageConfig(StageConfig):
         return self.evidence not in ("none", "joint")
 
 
+class PlacesConfig(StageConfig):
+    """A stage before the first one: the vision tower learns to read pictures of generated puzzles.
+
+    See `finetune.lora.places`.
+    """
+
+    rows: int = Field(gt=0)
+    """Train pictures of each root puzzle."""
+    held_out: int = Field(default=10, gt=0)
+    """Val pictures of each root puzzle, with which the result is measured."""
+
+
 class FinetuneConfig(Settings):
     """Both stages of a reasoner."""
 
@@ -175,6 +187,8 @@ class FinetuneConfig(Settings):
     """Evaluation data: loss and token accuracy are measured on it before and after each stage."""
     lora: AdapterConfig = AdapterConfig()
     """The adapter, the same for both stages."""
+    places: PlacesConfig | None = None
+    """A stage before the first one, which then continues from its adapter."""
     evidence: StageConfig
     """The first stage: core frames and question -> evidence."""
     answer: AnswerStageConfig

@@ -71,13 +71,11 @@ def train_stage(
             f"this config has no section {stage!r}. Add one with a learning_rate, as in finetune/configs/lora/tiny.yaml."
         )
     check_output(out)
-    continues = stage == "answer" and config.answer.has_first_stage
-    first = (config.answer.first or config.output / "evidence") if continues else None
+    first, start = _earlier(config, stage)
     base = fetch(config.model)
     base_digest = weights_digest(Path(base))
-    start = config.answer.start if stage == "answer" and config.answer.start else first
     for folder in {folder for folder in (first, start) if folder}:
-        check_stage(folder, config.model, base_digest)
+        check_stage(folder, "places" if stage == "evidence" else "evidence", config.model, base_digest)
     # These take seconds to import; check what can fail early first.
     import torch  # noqa: PLC0415
     from accelerate import PartialState  # noqa: PLC0415
@@ -149,6 +147,16 @@ def train_stage(
             provenance.write(out)
             plot_loss(result, out / "loss.png", f"{stage}, {len(rows)} rows")
     return provenance, train_data
+
+
+def _earlier(config: FinetuneConfig, stage: StageName) -> tuple[Path | None, Path | None]:
+    """Return the folders of the first stage's adapter and of the adapter to continue from."""
+    if stage == "evidence" and config.places:
+        return None, config.output / "places"
+    if stage == "answer" and config.answer.has_first_stage:
+        first = config.answer.first or config.output / "evidence"
+        return first, config.answer.start or first
+    return None, config.answer.start if stage == "answer" else None
 
 
 def make_rows(

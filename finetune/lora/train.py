@@ -146,8 +146,8 @@ def build_trainer(
         load_model(config, base, start),
         training_arguments(config, stage_config, checkpoints, steps, model_dtype(base)),
         data_collator=ConversationCollator(processor, style=config.prompts, size=config.frame_size, max_length=config.max_length),
-        train_dataset=_to_dataset(rows),
-        eval_dataset=_to_dataset(held_out) if held_out else None,
+        train_dataset=to_dataset(rows),
+        eval_dataset=to_dataset(held_out) if held_out else None,
         processing_class=processor.processor,
         sampler=SeededLengthSampler([approximate_length(row, config.frame_size) for row in rows], config.batch, config.seed),
     )
@@ -195,10 +195,10 @@ def training_arguments(
     return arguments
 
 
-def _to_dataset(rows: Sequence[TrainingRow]) -> Dataset:
-    """Wrap rows in a `datasets.Dataset` of their indices; an item looks its row up."""
+def to_dataset(rows: Sequence[Any]) -> Dataset:
+    """Wrap rows in a `datasets.Dataset` of their indices; an item looks its row up, under `row`."""
 
-    def look_up(items: dict[str, list[int]]) -> dict[str, list[TrainingRow]]:
+    def look_up(items: dict[str, list[int]]) -> dict[str, list[Any]]:
         return {"row": [rows[index] for index in items["index"]]}
 
     return Dataset.from_dict({"index": range(len(rows))}).with_transform(look_up)
@@ -233,7 +233,7 @@ def load_model(config: FinetuneConfig, base: str, start: Path | None) -> PeftMod
 
 
 def _target_modules(model: PreTrainedModel, *, vision: bool) -> str:
-    """Return a pattern of the linear layers to adapt."""
+    """Return a pattern of the linear layers to adapt, and of those that embed patches."""
     decoder = model.get_decoder()
     (name,) = (name for name, module in model.named_modules() if module is decoder)
     if not vision:
@@ -241,7 +241,8 @@ def _target_modules(model: PreTrainedModel, *, vision: bool) -> str:
         return rf"{re.escape(name)}\..*\.({'|'.join(sorted(leaves))})"
     logger.warning("The adapter includes the vision tower and the projector; vLLM ignores these parts.")
     head = model.get_output_embeddings()
-    layers = (path for path, module in model.named_modules() if isinstance(module, nn.Linear) and module is not head)
+    kinds = nn.Linear, nn.Conv2d, nn.Conv3d  # the latter embed patches
+    layers = (path for path, module in model.named_modules() if isinstance(module, kinds) and module is not head)
     return "|".join(re.escape(path) for path in layers)
 
 

@@ -37,7 +37,7 @@ def test_a_first_stage_of_another_base_model_is_refused(two_stages, make_config,
     other = two_stages[1].model_copy(update={"base_digest": "0" * 16, "base": "another"})
     (tmp_path / "evidence").mkdir()
     other.write(tmp_path / "evidence")
-    with pytest.raises(DataError, match=r"another base model \(another, not .*Train the first stage again"):
+    with pytest.raises(DataError, match=r"another base model \(another, not .*Train the stage evidence again"):
         train_stage(make_config(tmp_path), "answer", steps=1)
 
 

@@ -1,8 +1,8 @@
 """Training examples of an LVLM: puzzles, with what a generated picture shows as evidence.
 
-The evidence says the values of the things that the question names, "orange 3.", or of all things if
-it names none. A thing with several values, as an arrow, is said if there is no other: "arrow b e,
-arrow d a.". The answer is the text of the correct option.
+The evidence says the values of up to six things, first of those that the question names: "orange 3,
+blue 5, green 1.". A thing with several values, as an arrow, is said if there is no other: "arrow b
+e, arrow d a.". The answer is the text of the correct option.
 """
 
 from __future__ import annotations
@@ -19,6 +19,9 @@ from espresso.datasets.smart101 import data
 from espresso.datasets.smart101.facts import all_facts, facts
 from espresso.datasets.smart101.puzzles import instance
 from espresso.errors import DataError
+
+MOST_THINGS = 6
+"""Things in the evidence, so that it stays short where many are drawn, as on a board of letters."""
 
 
 def examples(
@@ -60,4 +63,5 @@ def _evidence(question: str, shown: Mapping[str, Any]) -> str:
     """Return the evidence; a name of one letter may be an article in the question."""
     said = sorted(facts(shown).items()) or all_facts(shown)
     asked = {name for name, _ in said if len(name) > 1 and re.search(rf"\b{re.escape(name)}\b", question, re.IGNORECASE)}
-    return ", ".join(f"{name} {value}" for name, value in said if name in asked or not asked) + "."
+    said.sort(key=lambda each: each[0] not in asked)
+    return ", ".join(f"{name} {value}" for name, value in said[:MOST_THINGS]) + "."

@@ -8,9 +8,9 @@ from torch.nn import functional
 
 from espresso.datasets.raiv import world
 from espresso.errors import DataError
+from finetune.frames import FrameReader
 from finetune.fusion.build import build_pretraining, build_processor
 from finetune.fusion.config import Architecture, FusionTraining, MiniatureEncoders
-from finetune.fusion.frames import FrameReader
 from finetune.fusion.pretraining import IGNORE_INDEX, MASKED_TEXTS, CaptionBatches, draw_batch
 
 

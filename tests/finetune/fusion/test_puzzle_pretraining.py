@@ -5,16 +5,16 @@ from dataclasses import replace
 import pytest
 import torch
 
+from finetune.frames import FrameReader
 from finetune.fusion.build import build_pretraining, build_processor
 from finetune.fusion.config import Architecture, FusionTraining, MiniatureEncoders, PretrainConfig
-from finetune.fusion.frames import FrameReader
-from finetune.fusion.puzzle_captions import pictures
 from finetune.fusion.puzzle_pretraining import NO_VALUE, VALUE_WORDS, PuzzleBatches, _tokens
+from finetune.puzzle_pictures import pictures
 
 
 @pytest.fixture(scope="module")
 def some():
-    return pictures(1)
+    return pictures("train", 1)
 
 
 @pytest.fixture(scope="module")

@@ -7,9 +7,9 @@ import torch
 
 from espresso.datasets.smart101.make import build
 from espresso.errors import DataError
+from finetune.frames import FrameReader
 from finetune.fusion.build import build_processor, build_puzzles
 from finetune.fusion.config import FusionTraining, PuzzlesConfig
-from finetune.fusion.frames import FrameReader
 from finetune.fusion.puzzles import Features, PuzzleCollator, answers, load_rows, predict
 
 SMALL = {

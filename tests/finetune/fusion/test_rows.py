@@ -7,9 +7,9 @@ import pytest
 
 from espresso.datasets.raiv import is_true, world
 from espresso.datasets.raiv.pairs import mine
+from finetune.frames import FrameReader
 from finetune.fusion.build import build_processor
 from finetune.fusion.config import MiniatureEncoders, TspConfig
-from finetune.fusion.frames import FrameReader
 from finetune.fusion.rows import MinedBatches, RowCollator, reasons, statements
 
 

@@ -8,6 +8,7 @@ import pytest
 from espresso.datasets.smart101 import make
 from espresso.datasets.smart101.examples import examples
 from espresso.datasets.smart101.puzzles import PUZZLES
+from espresso.datasets.smart101.puzzles.draw import COLOURS
 from espresso.errors import DataError
 
 
@@ -24,10 +25,12 @@ def test_puzzles_take_turns(generated):
         assert each.frames[0].pixels(112).shape == (112, 112, 3)
 
 
-def test_the_evidence_is_the_value_of_what_is_asked_about(generated):
+def test_the_evidence_has_what_is_asked_about_first(generated):
     counting = next(each for each in generated if each.id.startswith("2-"))
-    colour = next(word for word in counting.question.split() if word in counting.evidence)
-    assert counting.evidence == f"{colour} {counting.answer}."
+    first, *others = counting.evidence.rstrip(".").split(", ")
+    colour = next(word for word in counting.question.rstrip("?").split() if word in COLOURS)
+    assert first == f"{colour} {counting.answer}"
+    assert [each.split()[0] for each in others] == sorted({*COLOURS} - {colour})
     strips = next(each for each in generated if each.id.startswith("44-"))  # asks for a strip by its length
     assert [fact.split()[0] for fact in strips.evidence.rstrip(".").split(", ")] == ["a", "b", "c", "d", "e"]
 

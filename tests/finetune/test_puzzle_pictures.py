@@ -1,11 +1,11 @@
 """Pictures of generated puzzles to pre-train on."""
 
 from espresso.datasets.smart101.puzzles import PUZZLES
-from finetune.fusion.puzzle_captions import pictures
+from finetune.puzzle_pictures import pictures
 
 
 def test_held_out_puzzles_are_those_of_the_puzzle_split():
-    every, kept = (pictures(1, held_out=held_out) for held_out in (False, True))
+    every, kept = (pictures(split, 1) for split in ("train", "ps-train"))
     names = [{each.visual.path.rsplit("_", 2)[-2] for each in some} for some in (every, kept)]
     assert len(names[0]) == len(PUZZLES)
     assert names[1] < names[0]

@@ -1,4 +1,4 @@
-"""What pictures of generated puzzles show, to pre-train on: marks and their places, and facts.
+"""What pictures of generated puzzles show, to train on: marks and their places, and facts.
 
 A fact is a thing and its value: "red 3" is a red thing with the value 3. The question of the puzzle
 is there too; neither its answer nor the puzzle's number is.
@@ -6,6 +6,7 @@ is there too; neither its answer nor the puzzle's number is.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 from rich.console import Console
@@ -31,21 +32,25 @@ class PuzzlePicture:
     facts: dict[str, str]
     """Thing -> value in words, see `espresso.datasets.smart101.facts`."""
 
+    def values_at_marks(self) -> Iterator[tuple[Mark, str]]:
+        """Yield the marks whose words name things, with the values of these things."""
+        for name, value in self.facts.items():
+            yield from ((mark, value) for mark in self.marks if mark.word == name)
 
-def pictures(rows: int, *, held_out: bool = False) -> list[PuzzlePicture]:
-    """Return pictures of the train rows of generated puzzles.
+
+def pictures(split: str, rows: int) -> list[PuzzlePicture]:
+    """Return pictures of generated puzzles.
 
     Args:
+        split: a part of a split of SMART-101, such as "train" or "ps-train". The latter lacks the
+            puzzles of val and test in the puzzle split, and sequences, as there.
         rows: pictures of each root puzzle.
-        held_out: whether to leave out the puzzles of val and test in the puzzle split. Sequences
-            are left out too, as in its train part.
 
     Raises:
         DataError: the pictures cannot be written to the cache.
     """
     found = list[PuzzlePicture]()
-    rows_found = data.generate("ps-train" if held_out else "train", rows=rows).rows
-    for each in track(rows_found, "reading puzzles", console=Console(stderr=True), transient=True):
+    for each in track(data.generate(split, rows=rows).rows, "reading puzzles", console=Console(stderr=True), transient=True):
         one = instance(each.row.puzzle, each.row.number)
         visual = VisualReference(path=str(each.image), kind="image")
         found.append(PuzzlePicture(visual, each.row.question, tuple(marks(one.picture)), facts(one.facts)))
