@@ -10,9 +10,10 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import Field
+from pydantic import Field, field_validator
 
 from espresso.datasets.raiv.statements import KINDS, Kind
+from espresso.datasets.smart101.puzzles import PUZZLES
 from espresso.options import EvidenceMode
 from espresso.schema import Task
 from finetune.config import Settings
@@ -109,6 +110,15 @@ class Puzzles(Settings):
     with evidence."""
     count: int | None = Field(default=None, gt=0)
     """Number of questions, the root puzzles in turn. None is all."""
+    puzzles: tuple[int, ...] = Field(default=tuple(PUZZLES), min_length=1)
+    """Root puzzles to generate; the default is all."""
+
+    @field_validator("puzzles")
+    @classmethod
+    def _known(cls, puzzles: tuple[int, ...]) -> tuple[int, ...]:
+        if unknown := [str(puzzle) for puzzle in puzzles if puzzle not in PUZZLES]:
+            raise ValueError(f"not generated: {', '.join(unknown)}. Generated are {', '.join(map(str, PUZZLES))}")
+        return puzzles
 
 
 DataSource = Annotated[Records | VideoEspresso | World | WorldPairs | Puzzles | MultipleChoice, Field(discriminator="format")]
@@ -188,7 +198,8 @@ class FinetuneConfig(Settings):
     lora: AdapterConfig = AdapterConfig()
     """The adapter, the same for both stages."""
     places: PlacesConfig | None = None
-    """A stage before the first one, which then continues from its adapter."""
+    """A stage before the first one, which then continues from its adapter. All later stages leave
+    the vision tower as it is then."""
     evidence: StageConfig
     """The first stage: core frames and question -> evidence."""
     answer: AnswerStageConfig

@@ -40,7 +40,7 @@ def load(source: DataSource, seed: int = 0, needed: int | None = None, *, eviden
             return world_examples(source.split, count, kinds=source.kinds, reasons=source.reasons, seed=seed, first=source.first)
         case Puzzles():
             most = min(filter(None, (source.count, needed)), default=None)
-            return puzzles.examples(source.split, most, folder=source.path, evidence=evidence)
+            return puzzles.examples(source.split, most, folder=source.path, evidence=evidence, only=source.puzzles)
         case VideoEspresso():
             files = DatasetFiles(source.path, source.root)
             return VIDEOESPRESSO.examples(files, limit=needed, uniform=source.uniform, evidence=evidence, rate=source.rate)

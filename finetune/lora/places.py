@@ -65,25 +65,29 @@ class PlaceReader(nn.Module):
 
     accepts_loss_kwargs = False  # read by the Trainer: the loss is a mean over the pictures of a batch
 
+    words: torch.Tensor
+    """Word embeddings of the language model, (vocabulary, width)."""
+
     def __init__(self, model: PeftModel, marks: int) -> None:
         super().__init__()
-        self.tower: Any = getattr(model.get_base_model().model, "visual", None)
-        if not hasattr(self.tower, "spatial_merge_size"):
-            kind = type(model.get_base_model()).__name__
-            raise ModelError(f"{kind}: the stage places needs a vision tower as that of Qwen2-VL.")
+        base: Any = model.get_base_model()
+        tower: Any = getattr(base.model, "visual", None)
+        if not hasattr(tower, "spatial_merge_size"):
+            raise ModelError(f"{type(base).__name__}: the stage places needs a vision tower as that of Qwen2-VL.")
+        self.tower = tower
         model.requires_grad_(False)
-        adapted = [weight for name, weight in self.tower.named_parameters() if "lora_" in name]
+        adapted = [weight for name, weight in tower.named_parameters() if "lora_" in name]
         if not adapted:
             raise ModelError("the adapter has no part in the vision tower. Set `vision: true` in the section lora.")
         for weight in adapted:
             weight.requires_grad_(True)
-        vision = self.tower.config
+        vision = tower.config
         width = vision.hidden_size
         self.patch_marks, self.token_marks = nn.Linear(vision.embed_dim, marks), nn.Linear(width, marks)
         for head in (self.patch_marks, self.token_marks):
             nn.init.constant_(head.bias, _RARE)
-        words = model.get_base_model().get_input_embeddings().weight
-        self.register_buffer("words", words.detach(), persistent=False)
+        words = base.get_input_embeddings().weight.detach()
+        self.register_buffer("words", words, persistent=False)
         self.later = nn.ModuleList(nn.Linear(width, width) for _ in range(VALUE_TOKENS - 1))
         self.frequency = nn.Parameter(torch.zeros(VALUE_TOKENS, len(words)))
 
@@ -241,7 +245,7 @@ def train_places(config: FinetuneConfig, *, steps: int | None = None) -> Provena
     arguments.ddp_find_unused_parameters = False
     trainer = CompleteCheckpoints(reader, arguments, data_collator=collate, train_dataset=to_dataset(train))
     checkpoint = latest_checkpoint(checkpoints, processes=process.num_processes, quiet=not process.is_main_process)
-    with attention(bf16=arguments.bf16):
+    with attention(bf16=bool(arguments.bf16)):
         trainer.train(resume_from_checkpoint=checkpoint)
     read = _share_read(reader, [collate([{"row": each}]) for each in held_out])
     result = Provenance(

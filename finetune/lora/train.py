@@ -142,8 +142,12 @@ def build_trainer(
     """Build the trainer of a stage; see `train` for the arguments."""
     set_seed(config.seed)
     processor = ChatProcessor(base, vision=True)
+    model = load_model(config, base, start)
+    if config.places:
+        reasoner: Any = model.get_base_model()
+        reasoner.model.visual.requires_grad_(False)
     return LoraTrainer(
-        load_model(config, base, start),
+        model,
         training_arguments(config, stage_config, checkpoints, steps, model_dtype(base)),
         data_collator=ConversationCollator(processor, style=config.prompts, size=config.frame_size, max_length=config.max_length),
         train_dataset=to_dataset(rows),

@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass
 from functools import cache
 from itertools import islice, zip_longest
@@ -116,7 +116,12 @@ def read(path: Path, split: str, limit: int | None = None, pictures: Path | None
 
 
 def generate(
-    split: str, limit: int | None = None, on_image: Callable[[int, int], None] | None = None, *, rows: int | None = GENERATED
+    split: str,
+    limit: int | None = None,
+    on_image: Callable[[int, int], None] | None = None,
+    *,
+    rows: int | None = GENERATED,
+    only: Collection[int] = tuple(puzzles.PUZZLES),
 ) -> LoadedPuzzles:
     """Generate rows of a part of a split, with images in the cache folder.
 
@@ -127,12 +132,13 @@ def generate(
         limit: number of rows; None is all.
         on_image: called with (images done, all images) while images are drawn.
         rows: the most rows of each puzzle, if there is no limit; None is all.
+        only: root puzzles to generate.
 
     Raises:
         DataError: the images cannot be written.
     """
     kind, part = kind_and_part(split)
-    wanted = splits.puzzles_of(kind, part, list(puzzles.PUZZLES))
+    wanted = [puzzle for puzzle in splits.puzzles_of(kind, part, list(puzzles.PUZZLES)) if puzzle in only]
     most = -(-limit // len(wanted)) if limit else rows
     index = {puzzle.id: PuzzleInfo(puzzle.id, puzzle.skill, puzzle.difficulty) for puzzle in puzzles.PUZZLES.values()}
     found = [_generated(kind, part, puzzle, most) for puzzle in wanted]

@@ -8,7 +8,7 @@ e, arrow d a.". The answer is the text of the correct option.
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any, Literal
 
@@ -17,7 +17,7 @@ from espresso.datasets.frames import VideoFrame
 from espresso.datasets.rows import BadRow
 from espresso.datasets.smart101 import data
 from espresso.datasets.smart101.facts import all_facts, facts
-from espresso.datasets.smart101.puzzles import instance
+from espresso.datasets.smart101.puzzles import PUZZLES, instance
 from espresso.errors import DataError
 
 MOST_THINGS = 6
@@ -25,7 +25,12 @@ MOST_THINGS = 6
 
 
 def examples(
-    split: Literal["train", "val"], count: int | None, *, folder: Path | None = None, evidence: bool = True
+    split: Literal["train", "val"],
+    count: int | None,
+    *,
+    folder: Path | None = None,
+    evidence: bool = True,
+    only: Collection[int] = tuple(PUZZLES),
 ) -> LoadedExamples:
     """Return examples of the instance split, the root puzzles in turn.
 
@@ -34,6 +39,7 @@ def examples(
         count: number of puzzles; None is all.
         folder: the puzzles as published, which have no evidence; None generates them.
         evidence: whether evidence is required.
+        only: root puzzles to generate.
 
     Raises:
         DataError: the folder cannot be read, the images cannot be written to the cache, or evidence
@@ -41,7 +47,7 @@ def examples(
     """
     if folder and evidence:
         raise DataError(f"{folder}: published puzzles have no evidence. Set `evidence: none` in the section `answer`.")
-    loaded = data.read(folder, split, count) if folder else data.generate(split, count, rows=None)
+    loaded = data.read(folder, split, count) if folder else data.generate(split, count, rows=None, only=only)
     found = tuple(_example(each, generated=folder is None) for each in loaded.rows)
     bad = (*loaded.bad, *(BadRow(image, "the image was not found") for image in loaded.missing))
     return LoadedExamples(found, bad, loaded.notes)

@@ -3,10 +3,12 @@
 from pathlib import Path
 
 import pytest
+from pydantic import ValidationError
 
 from espresso import profiles
+from espresso.datasets.smart101.puzzles import PUZZLES
 from finetune.config import read_config
-from finetune.lora.config import AnswerStageConfig, FinetuneConfig
+from finetune.lora.config import AnswerStageConfig, FinetuneConfig, Puzzles
 
 CONFIGS = Path(__file__).parents[3] / "finetune" / "configs" / "lora"
 
@@ -40,3 +42,9 @@ def test_the_paper_config_has_the_numbers_of_table_8():
 )
 def test_a_single_stage_has_no_first_stage(mode, expected):
     assert AnswerStageConfig(learning_rate=1e-3, evidence=mode).has_first_stage is expected
+
+
+def test_a_puzzle_that_is_not_generated_is_refused():
+    assert Puzzles(format="smart101").puzzles == tuple(PUZZLES)
+    with pytest.raises(ValidationError, match=r"not generated: 1, 3\. Generated are 2, 7, 16"):
+        Puzzles(format="smart101", puzzles=(1, 2, 3))

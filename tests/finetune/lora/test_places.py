@@ -144,8 +144,8 @@ def test_the_evidence_continues_from_it(trained):
     assert provenance.merged == 1.0
     after = load_file(config.output / "evidence" / "adapter_model.safetensors")
     assert before.keys() == after.keys()
-    assert all((after[name] - weight).abs().max() < 0.01 for name, weight in before.items())
-    assert any("language_model" in name and weight.any() for name, weight in after.items() if "lora_B" in name)
+    changed = {name for name, weight in before.items() if not torch.equal(after[name], weight)}
+    assert changed == {name for name in before if ".visual." not in name}
 
 
 def test_what_cannot_be_trained_is_named(make_config, tmp_path):

@@ -41,6 +41,12 @@ def test_every_puzzle_has_evidence(generated):
     assert re.fullmatch(r"arrows \w \w(, arrows \w \w)+\.", arrows.evidence)
 
 
+def test_chosen_puzzles_take_turns_and_are_those_of_all(generated):
+    some = examples("train", 4, only=(62, 2)).examples
+    assert [each.id.partition("-")[0] for each in some] == ["2", "62", "2", "62"]
+    assert {(each.id, each.evidence) for each in some} < {(each.id, each.evidence) for each in generated}
+
+
 def test_no_puzzle_of_val_is_in_train(generated):
     assert not {each.id for each in examples("val", 2 * len(PUZZLES)).examples} & {each.id for each in generated}
 
