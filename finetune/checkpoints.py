@@ -174,10 +174,18 @@ def writing(folder: Path, what: str) -> Iterator[None]:
 class CompleteCheckpoints(Trainer):
     """A Trainer whose checkpoints are complete or absent, also if it is killed while it saves.
 
-    Its `output_dir` is a folder that `claim_checkpoints` created. One checkpoint is kept.
+    Its `output_dir` is a folder that `claim_checkpoints` created. One checkpoint is kept. A resume
+    from the checkpoint of the last step takes no further step.
     """
 
     _aside = False
+
+    def _run_epoch(self, *args: Any, **kwargs: Any) -> None:
+        """Run an epoch, unless the training is at its end, which Trainer checks after a step."""
+        if self.state.global_step >= self.state.max_steps:
+            self.control.should_training_stop = True
+        else:
+            super()._run_epoch(*args, **kwargs)
 
     def _get_output_dir(self, trial: Any) -> Any:
         folder = super()._get_output_dir(trial)

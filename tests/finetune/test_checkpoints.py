@@ -13,7 +13,10 @@ from safetensors.torch import load_file
 
 from espresso.errors import DataError
 from finetune.checkpoints import claim_checkpoints, has_checkpoints, latest_checkpoint, left_out
+from finetune.lora.collate import TrainingRow
+from finetune.lora.examples import load
 from finetune.lora.stages import train_stage
+from finetune.lora.train import build_trainer
 from finetune.tiny.train import train as train_tiny
 
 DAMAGE = {
@@ -270,6 +273,22 @@ def test_a_checkpoint_without_its_optimizer_is_not_resumed_and_the_result_is_the
     names = {path.name for path in (tmp_path / "evidence-checkpoints").iterdir()}
     assert names == {"checkpoint-3", "training.json", "README.md"}
     assert latest_checkpoint(tmp_path / "evidence-checkpoints") == str(checkpoint)
+
+
+def test_a_training_that_ended_within_an_epoch_takes_no_further_step(make_config, tmp_path):
+    config = make_config(tmp_path, data=[{"format": "world", "count": 12}])  # three steps in an epoch
+    rows = [TrainingRow(example) for example in load(config.data[0]).examples]
+    folder = config.output / "checkpoints"
+    claim_checkpoints(folder, {})
+    weights = []
+    for _ in range(2):
+        trainer = build_trainer(config, config.evidence, config.model, rows, [], folder, steps=2)
+        trainer.train(resume_from_checkpoint=latest_checkpoint(folder))
+        assert trainer.state.global_step == 2
+        assert [path.name for path in folder.glob("checkpoint-*")] == ["checkpoint-2"]
+        weights.append({name: weight.clone() for name, weight in trainer.model.named_parameters() if "lora_" in name})
+    assert all(torch.equal(weight, weights[1][name]) for name, weight in weights[0].items())
+    assert any(weight.any() for name, weight in weights[0].items() if "lora_B" in name)
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="needs POSIX limits on file sizes")
