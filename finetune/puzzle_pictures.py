@@ -6,7 +6,7 @@ is there too; neither its answer nor the puzzle's number is.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 
 from rich.console import Console
@@ -15,7 +15,7 @@ from rich.progress import track
 from espresso.datasets.raiv.situations import VisualReference
 from espresso.datasets.smart101 import data
 from espresso.datasets.smart101.facts import facts
-from espresso.datasets.smart101.puzzles import Mark, instance, marks
+from espresso.datasets.smart101.puzzles import PUZZLES, Mark, instance, marks
 
 
 @dataclass(frozen=True)
@@ -38,19 +38,21 @@ class PuzzlePicture:
             yield from ((mark, value) for mark in self.marks if mark.word == name)
 
 
-def pictures(split: str, rows: int) -> list[PuzzlePicture]:
+def pictures(split: str, rows: int, only: Collection[int] = tuple(PUZZLES)) -> list[PuzzlePicture]:
     """Return pictures of generated puzzles.
 
     Args:
         split: a part of a split of SMART-101, such as "train" or "ps-train". The latter lacks the
             puzzles of val and test in the puzzle split, and sequences, as there.
         rows: pictures of each root puzzle.
+        only: root puzzles.
 
     Raises:
         DataError: the pictures cannot be written to the cache.
     """
     found = list[PuzzlePicture]()
-    for each in track(data.generate(split, rows=rows).rows, "reading puzzles", console=Console(stderr=True), transient=True):
+    generated = data.generate(split, rows=rows, only=only).rows
+    for each in track(generated, "reading puzzles", console=Console(stderr=True), transient=True):
         one = instance(each.row.puzzle, each.row.number)
         visual = VisualReference(path=str(each.image), kind="image")
         found.append(PuzzlePicture(visual, each.row.question, tuple(marks(one.picture)), facts(one.facts)))

@@ -8,9 +8,9 @@ of hardware each.
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Literal, Self
 
-from pydantic import Field, field_validator
+from pydantic import AfterValidator, Field, model_validator
 
 from espresso.datasets.raiv.statements import KINDS, Kind
 from espresso.datasets.smart101.puzzles import PUZZLES
@@ -100,6 +100,15 @@ class WorldPairs(Settings):
     """Probability that the question for the reason follows a false statement."""
 
 
+def _all_known(puzzles: tuple[int, ...]) -> tuple[int, ...]:
+    if unknown := [str(puzzle) for puzzle in puzzles if puzzle not in PUZZLES]:
+        raise ValueError(f"not generated: {', '.join(unknown)}. Generated are {', '.join(map(str, PUZZLES))}")
+    return puzzles
+
+
+RootPuzzles = Annotated[tuple[int, ...], Field(min_length=1), AfterValidator(_all_known)]
+
+
 class Puzzles(Settings):
     """Visual puzzles with five options (SMART-101), of the instance split."""
 
@@ -110,15 +119,14 @@ class Puzzles(Settings):
     with evidence."""
     count: int | None = Field(default=None, gt=0)
     """Number of questions, the root puzzles in turn. None is all."""
-    puzzles: tuple[int, ...] = Field(default=tuple(PUZZLES), min_length=1)
+    puzzles: RootPuzzles = tuple(PUZZLES)
     """Root puzzles to generate; the default is all."""
 
-    @field_validator("puzzles")
-    @classmethod
-    def _known(cls, puzzles: tuple[int, ...]) -> tuple[int, ...]:
-        if unknown := [str(puzzle) for puzzle in puzzles if puzzle not in PUZZLES]:
-            raise ValueError(f"not generated: {', '.join(unknown)}. Generated are {', '.join(map(str, PUZZLES))}")
-        return puzzles
+    @model_validator(mode="after")
+    def _generated(self) -> Self:
+        if self.path and "puzzles" in self.model_fields_set:
+            raise ValueError("'puzzles' chooses among generated puzzles. Remove it, or remove 'path'")
+        return self
 
 
 DataSource = Annotated[Records | VideoEspresso | World | WorldPairs | Puzzles | MultipleChoice, Field(discriminator="format")]
@@ -173,8 +181,10 @@ class PlacesConfig(StageConfig):
     See `finetune.lora.places`.
     """
 
+    puzzles: RootPuzzles = tuple(PUZZLES)
+    """Root puzzles of the pictures; the default is all."""
     rows: int = Field(gt=0)
-    """Train pictures of each root puzzle."""
+    """Train pictures of each root puzzle; there are about 1,600."""
     held_out: int = Field(default=10, gt=0)
     """Val pictures of each root puzzle, with which the result is measured."""
 

@@ -202,7 +202,7 @@ class PlaceCollator:
         }
 
     def tokens(self, value: str) -> list[int]:
-        """Return the first tokens of a value as it follows a name, without the space."""
+        """Return the first tokens of a value in the evidence, without spaces."""
         (space,) = self.processor.encode(" ")
         return [token for token in self.processor.encode(f" {value}") if token != space][:VALUE_TOKENS]
 
@@ -232,7 +232,10 @@ def train_places(config: FinetuneConfig, *, steps: int | None = None) -> Provena
     process = PartialState(cpu=not torch.cuda.is_available())  # without `cpu`, CPU processes do not know each other
     base = fetch(config.model)
     base_digest = weights_digest(Path(base))
-    train, held_out = pictures("train", config.places.rows), pictures("val", config.places.held_out)
+    train, held_out = (
+        pictures(split, rows, config.places.puzzles)
+        for split, rows in (("train", config.places.rows), ("val", config.places.held_out))
+    )
     digest = text_digest(json.dumps([each.visual.path.rpartition("/")[2], *each.facts.items()]) for each in train)
     checkpoints = out.with_name("places-checkpoints")
     training = {"base": base_digest, "data": digest, "config": config.model_dump(mode="json"), "steps": steps}

@@ -10,3 +10,9 @@ def test_held_out_puzzles_are_those_of_the_puzzle_split():
     assert len(names[0]) == len(PUZZLES)
     assert names[1] < names[0]
     assert len(names[0] - names[1]) >= 3
+
+
+def test_chosen_puzzles_are_those_of_all():
+    some = pictures("train", 2, (62, 2))
+    assert len(some) == 4
+    assert {each.visual.path for each in some} < {each.visual.path for each in pictures("train", 2)}

@@ -1,8 +1,13 @@
 """Training examples of an LVLM: puzzles, with what a generated picture shows as evidence.
 
-The evidence says the values of up to six things, first of those that the question names: "orange 3,
-blue 5, green 1.". A thing with several values, as an arrow, is said if there is no other: "arrow b
-e, arrow d a.". The answer is the text of the correct option.
+The evidence says the values of up to six things, first of those that the question names: "shown:
+orange3, blue5, green1.". A thing with several values, as an arrow, is said if there is no other:
+"shown: arrows b e, arrows d a.". The answer is the text of the correct option.
+
+A number follows its name without a space, which the tokenizer of the tiny reasoner would make a
+token of its own. The number is then predicted at the token of the name, from which the language
+model finds the thing in the picture. The word in front makes the first name the same token as the
+others. With spaces, half as many numbers were right after the same training (docs/LOG.md).
 """
 
 from __future__ import annotations
@@ -67,7 +72,12 @@ def _example(puzzle: data.PuzzleQuestion, *, generated: bool) -> Example:
 
 def _evidence(question: str, shown: Mapping[str, Any]) -> str:
     """Return the evidence; a name of one letter may be an article in the question."""
-    said = sorted(facts(shown).items()) or all_facts(shown)
-    asked = {name for name, _ in said if len(name) > 1 and re.search(rf"\b{re.escape(name)}\b", question, re.IGNORECASE)}
-    said.sort(key=lambda each: each[0] not in asked)
-    return ", ".join(f"{name} {value}" for name, value in said[:MOST_THINGS]) + "."
+    found = sorted(facts(shown).items()) or all_facts(shown)
+    asked = {name for name, _ in found if len(name) > 1 and re.search(rf"\b{re.escape(name)}\b", question, re.IGNORECASE)}
+    found.sort(key=lambda each: each[0] not in asked)
+    return "shown: " + ", ".join(said(name, value) for name, value in found[:MOST_THINGS]) + "."
+
+
+def said(name: str, value: str) -> str:
+    """Return how the evidence says the value of a thing: "orange3", "pattern green red"."""
+    return f"{name}{value}" if value[0].isdigit() or value[0] == "-" else f"{name} {value}"

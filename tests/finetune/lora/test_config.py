@@ -8,7 +8,7 @@ from pydantic import ValidationError
 from espresso import profiles
 from espresso.datasets.smart101.puzzles import PUZZLES
 from finetune.config import read_config
-from finetune.lora.config import AnswerStageConfig, FinetuneConfig, Puzzles
+from finetune.lora.config import AnswerStageConfig, FinetuneConfig, PlacesConfig, Puzzles
 
 CONFIGS = Path(__file__).parents[3] / "finetune" / "configs" / "lora"
 
@@ -45,6 +45,14 @@ def test_a_single_stage_has_no_first_stage(mode, expected):
 
 
 def test_a_puzzle_that_is_not_generated_is_refused():
-    assert Puzzles(format="smart101").puzzles == tuple(PUZZLES)
+    assert Puzzles(format="smart101").puzzles == PlacesConfig(learning_rate=1e-3, rows=1).puzzles == tuple(PUZZLES)
     with pytest.raises(ValidationError, match=r"not generated: 1, 3\. Generated are 2, 7, 16"):
         Puzzles(format="smart101", puzzles=(1, 2, 3))
+    with pytest.raises(ValidationError, match="not generated: 3"):
+        PlacesConfig(learning_rate=1e-3, rows=1, puzzles=(3,))
+
+
+def test_published_puzzles_cannot_be_chosen():
+    assert Puzzles(format="smart101", path="puzzles").puzzles == tuple(PUZZLES)
+    with pytest.raises(ValidationError, match="'puzzles' chooses among generated puzzles"):
+        Puzzles(format="smart101", path="puzzles", puzzles=(2,))

@@ -5,6 +5,7 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
+from espresso.datasets.smart101.examples import said
 from espresso.errors import DataError, ModelError
 from espresso.models.chat import Message, Picture
 from espresso.models.processor import ChatProcessor
@@ -74,12 +75,16 @@ def test_marks_and_values_are_those_of_their_picture(collate, some):
         assert torch.allclose(batch["value_places"][own], torch.tensor([(mark.x, mark.y) for mark, *_ in said]).reshape(-1, 2))
 
 
-@pytest.mark.parametrize(("value", "tokens"), [("3", ["3"]), ("14", ["1", "4"]), ("1 2", ["1", "2"]), ("s", ["Ġs"])])
+@pytest.mark.parametrize(
+    ("value", "tokens"), [("3", ["3"]), ("14", ["1", "4"]), ("-2", ["-", "2"]), ("1 2", ["1", "2"]), ("s", ["Ġs"])]
+)
 def test_a_value_is_said_in_the_tokens_of_evidence(collate, value, tokens):
     spoken = collate.processor.tokenizer
     assert spoken.convert_ids_to_tokens(collate.tokens(value)) == tokens
-    evidence = collate.processor.encode(f"orange {value}.")
+    evidence = collate.processor.encode(f"shown: {said('blue', value)}.")
     assert [token for token in evidence if token in collate.tokens(value)] == collate.tokens(value)
+    assert spoken.convert_ids_to_tokens(evidence)[4] == "Ġblue"
+    assert evidence[5] == collate.tokens(value)[0], "predicted at the name"
     assert len(collate.tokens("1 2 3 4 5 6")) == VALUE_TOKENS
 
 
@@ -131,9 +136,15 @@ def test_the_adapter_has_a_part_in_the_tower_only(trained):
     }  # fmt: skip
 
 
-def test_a_finished_training_is_resumed_without_a_step(trained, capfd):
+def test_the_same_command_again_takes_no_further_step(trained):
     config, result = trained
-    assert train_places(config, steps=2).after == pytest.approx(result.after)
+    again = train_places(config, steps=2)
+    assert (again.steps, again.after) == (2, pytest.approx(result.after))
+
+
+def test_the_pictures_are_those_of_the_chosen_puzzles(make_config, tmp_path):
+    config = make_config(tmp_path, **PLACES | {"places": PLACES["places"] | {"puzzles": [2, 62], "rows": 3}})
+    assert train_places(config, steps=1).rows == 6
 
 
 def test_the_evidence_continues_from_it(trained):

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from espresso.datasets.smart101 import make
-from espresso.datasets.smart101.examples import examples
+from espresso.datasets.smart101.examples import examples, said
 from espresso.datasets.smart101.puzzles import PUZZLES
 from espresso.datasets.smart101.puzzles.draw import COLOURS
 from espresso.errors import DataError
@@ -15,6 +15,11 @@ from espresso.errors import DataError
 @pytest.fixture(scope="module")
 def generated():
     return examples("train", 2 * len(PUZZLES)).examples
+
+
+def things(example):
+    found = re.fullmatch(r"shown: (\w.*)\.", example.evidence)
+    return found[1].split(", ")
 
 
 def test_puzzles_take_turns(generated):
@@ -27,18 +32,25 @@ def test_puzzles_take_turns(generated):
 
 def test_the_evidence_has_what_is_asked_about_first(generated):
     counting = next(each for each in generated if each.id.startswith("2-"))
-    first, *others = counting.evidence.rstrip(".").split(", ")
+    first, *others = things(counting)
     colour = next(word for word in counting.question.rstrip("?").split() if word in COLOURS)
-    assert first == f"{colour} {counting.answer}"
-    assert [each.split()[0] for each in others] == sorted({*COLOURS} - {colour})
+    assert first == f"{colour}{counting.answer}"
+    assert [each.rstrip("0123456789") for each in others] == sorted({*COLOURS} - {colour})
     strips = next(each for each in generated if each.id.startswith("44-"))  # asks for a strip by its length
-    assert [fact.split()[0] for fact in strips.evidence.rstrip(".").split(", ")] == ["a", "b", "c", "d", "e"]
+    assert [fact[0] for fact in things(strips)] == ["a", "b", "c", "d", "e"]
 
 
 def test_every_puzzle_has_evidence(generated):
-    assert all(re.fullmatch(r"\w.+ \S+\.", each.evidence) for each in generated)
+    assert all(things(each) for each in generated)
     arrows = next(each for each in generated if each.id.startswith("66-"))
-    assert re.fullmatch(r"arrows \w \w(, arrows \w \w)+\.", arrows.evidence)
+    assert re.fullmatch(r"shown: arrows \w \w(, arrows \w \w)+\.", arrows.evidence)
+
+
+@pytest.mark.parametrize(
+    ("value", "fact"), [("3", "green3"), ("1 2", "green1 2"), ("-4", "green-4"), ("s", "green s"), ("red 2", "green red 2")]
+)
+def test_a_number_follows_its_name_at_once(value, fact):
+    assert said("green", value) == fact
 
 
 def test_chosen_puzzles_take_turns_and_are_those_of_all(generated):
