@@ -1,6 +1,7 @@
 """Scorers: from a question and its answer to scores. Ground truth is read here, and only to score.
 
-`score` fits every dataset; `score_world` adds what only the procedural world knows.
+`score` fits every dataset; `score_world` adds what only the procedural world knows, `score_puzzle`
+what generated puzzles show.
 """
 
 from __future__ import annotations
@@ -8,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Sequence
 
 from espresso.datasets import world
+from espresso.datasets.smart101 import evidence as puzzles
 from espresso.models.embedder import Embedder
 from espresso.options import Protocol
 from espresso.schema import Answer, CoreFrame, Question, Record, Truth
@@ -109,6 +111,14 @@ async def score_world(
         for caption in answer.captions
     )
     return scores.model_copy(update={"facts": tuple(world.true_facts(question, answer)), "captions": captions})
+
+
+async def score_puzzle(
+    question: Question, answer: Answer, *, protocol: Protocol = "choice", embedder: Embedder | None = None
+) -> Scores:
+    """Score an answer to a puzzle (SMART-101): as `score`, and every fact of a generated one."""
+    scores = await score(question, answer, protocol=protocol, embedder=embedder)
+    return scores.model_copy(update={"facts": puzzles.true_facts(question, answer)})
 
 
 def _precision_and_hits(core_frames: Sequence[CoreFrame], truth: Truth) -> tuple[float | None, int]:

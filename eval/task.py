@@ -7,7 +7,7 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from espresso.options import EvalStrategy, Protocol
-from eval.scorers import Scorer, score, score_world
+from eval.scorers import Scorer, score, score_puzzle, score_world
 from eval.solvers import Solver, make_solver
 
 if TYPE_CHECKING:
@@ -15,6 +15,8 @@ if TYPE_CHECKING:
 
 WORLD = "world"
 """The dataset whose captions and facts are known."""
+PUZZLES = "smart101"
+"""The dataset whose facts are known if it is generated."""
 WITH_SELECTOR = ("selector", "oracle-captions", "ranked")
 """Strategies that need captioner and selector."""
 
@@ -59,7 +61,7 @@ class TaskSpec:
 
     def task(self, session: Session) -> EvalTask:
         """Make the task for a session: free answers are matched by the embedder of its profile."""
-        scorer = score_world if self.dataset == WORLD else score
+        scorer = {WORLD: score_world, PUZZLES: score_puzzle}.get(self.dataset, score)
         return EvalTask(
             solver=make_solver(
                 self.strategy,

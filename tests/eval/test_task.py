@@ -4,9 +4,11 @@ import pickle
 
 import pytest
 
+from espresso.datasets import get_dataset
 from espresso.errors import ModelError
 from espresso.models.embedder import make_embedder
 from espresso.profiles import LocalEmbedder
+from espresso.schema import Evidence
 from eval.run import run
 from eval.task import TaskSpec, load_models
 
@@ -16,6 +18,14 @@ def test_a_spec_survives_pickling_and_makes_the_same_task(session):
     task = pickle.loads(pickle.dumps(spec)).task(session)
     assert (task.strategy, task.protocol, task.seed) == ("random", "written", 7)
     assert task.solver.keywords == {"frames": 4, "seed": 7, "given_evidence": False, "written": True}
+
+
+async def test_generated_puzzles_are_scored_by_their_facts(session, questions):
+    question = get_dataset("smart101").load("test", 1, None).questions[0]
+    answer = await TaskSpec("world", "blind").task(session).solver(questions[0], session)
+    answer = answer.model_copy(update={"evidence": Evidence(text=question.truth.evidence)})
+    facts = [(await TaskSpec(name, "uniform").task(session).scorer(question, answer)).facts for name in ("smart101", "records")]
+    assert facts == [(True,) * question.truth.evidence.count(",") + (True,), ()]
 
 
 async def test_only_the_world_is_scored_by_its_facts(session, questions):

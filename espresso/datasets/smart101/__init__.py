@@ -8,8 +8,8 @@ Data flow: `index` and `rows` read the files, `values` reads answers as numbers,
 chooses the rows of a part of a split; `data` joins them with the images to `PuzzleQuestion`
 records, and `questions` is the dataset of `espresso eval run`. `scores` are those of models that
 predict values. `puzzles` generates puzzles like 31 of the official ones, `facts` says what their
-pictures show, and `make` writes them in the same layout, or their images to the cache. `examples`
-are for the training of an LVLM.
+pictures show, `evidence` a part of it as evidence for an answer, and `make` writes them in the same
+layout, or their images to the cache. `examples` are for the training of an LVLM.
 
 Limits: the official images are not part of this project, so only the index was read from the
 official release in tests; rows follow its documented columns. The generated puzzles are not the

@@ -2,7 +2,7 @@
 
 Without files, the puzzles are generated, and drawn into the cache folder when they are first
 needed. With `--data FOLDER`, they are those of the published layout. Questions alternate between
-the puzzles, so that a limit keeps all of them.
+the puzzles, so that a limit keeps all of them. Generated ones have the true evidence, for scoring.
 """
 
 from __future__ import annotations
@@ -13,7 +13,9 @@ from dataclasses import dataclass
 from espresso.datasets.base import DatasetFiles, LoadedQuestions
 from espresso.datasets.smart101 import data
 from espresso.datasets.smart101.data import PuzzleQuestion
-from espresso.schema import Question
+from espresso.datasets.smart101.evidence import evidence_of
+from espresso.datasets.smart101.puzzles import instance
+from espresso.schema import Question, Truth
 
 
 @dataclass(frozen=True)
@@ -31,11 +33,13 @@ class Smart101:
     ) -> LoadedQuestions:
         """See `espresso.datasets.Dataset.load`."""
         found = data.read(files.data, split, limit, files.videos) if files else data.generate(split, limit, on_clip)
-        return LoadedQuestions([_question(each) for each in found.rows], found.bad, found.missing, found.notes)
+        questions = [_question(each, generated=files is None) for each in found.rows]
+        return LoadedQuestions(questions, found.bad, found.missing, found.notes)
 
 
-def _question(puzzle: PuzzleQuestion) -> Question:
+def _question(puzzle: PuzzleQuestion, *, generated: bool) -> Question:
     row = puzzle.row
+    shown = instance(row.puzzle, row.number).facts if generated else {}
     return Question(
         id=row.id,
         visuals=(str(puzzle.image),),
@@ -44,6 +48,7 @@ def _question(puzzle: PuzzleQuestion) -> Question:
         task=puzzle.skill,
         answer=row.options[row.answer],
         weight=puzzle.difficulty,
+        truth=Truth(spans=(), facts=(), evidence=evidence_of(row.question, shown)) if generated else None,
     )
 
 

@@ -5,7 +5,7 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from espresso.datasets.smart101.examples import said
+from espresso.datasets.smart101.evidence import said
 from espresso.errors import DataError, ModelError
 from espresso.models.chat import Message, Picture
 from espresso.models.processor import ChatProcessor

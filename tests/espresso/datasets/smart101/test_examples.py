@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from espresso.datasets.smart101 import make
-from espresso.datasets.smart101.examples import examples, said
+from espresso.datasets.smart101.examples import examples
 from espresso.datasets.smart101.puzzles import PUZZLES
 from espresso.datasets.smart101.puzzles.draw import COLOURS
 from espresso.errors import DataError
@@ -44,13 +44,6 @@ def test_every_puzzle_has_evidence(generated):
     assert all(things(each) for each in generated)
     arrows = next(each for each in generated if each.id.startswith("66-"))
     assert re.fullmatch(r"shown: arrows \w \w(, arrows \w \w)+\.", arrows.evidence)
-
-
-@pytest.mark.parametrize(
-    ("value", "fact"), [("3", "green3"), ("1 2", "green1 2"), ("-4", "green-4"), ("s", "green s"), ("red 2", "green red 2")]
-)
-def test_a_number_follows_its_name_at_once(value, fact):
-    assert said("green", value) == fact
 
 
 def test_chosen_puzzles_take_turns_and_are_those_of_all(generated):

@@ -11,6 +11,7 @@ def test_without_files_questions_are_about_generated_pictures():
         assert question.answer in question.options
         assert question.weight in (1, 2, 3)
         assert question.visuals[0].endswith(".png")
+        assert question.truth.evidence.startswith("shown: ")
 
 
 def test_a_row_is_a_question_whose_task_is_the_skill(puzzles, row):
@@ -20,6 +21,7 @@ def test_a_row_is_a_question_whose_task_is_the_skill(puzzles, row):
     assert (question.id, question.text, question.task) == ("7-0016", "Question 16?", "algebra")
     assert (question.options, question.answer, question.weight) == (("1", "2", "3", "4", "5"), "4", 2)
     assert question.visuals == (str(folder / "7" / "img" / "16.png"),)
+    assert question.truth is None
 
 
 def test_bad_rows_missing_images_and_notes_are_passed_on(puzzles, row):
