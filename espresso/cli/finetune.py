@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from contextlib import redirect_stdout
 from pathlib import Path
@@ -39,7 +40,6 @@ def places(
     as_json: AsJson = False,
 ) -> None:
     """Teach the vision tower to read puzzles, before the first stage. Run it again to resume."""
-    from espresso.cli import show
     from finetune.config import read_config
     from finetune.lora.config import FinetuneConfig
     from finetune.lora.places import train_places
@@ -47,11 +47,21 @@ def places(
     settings = read_config(config, FinetuneConfig, output=output)
     with redirect_stdout(sys.stderr):
         result = train_places(settings, steps=steps)
-    if as_json:
-        show.print_json(result.model_dump_json(indent=2))
-        return
     read = ", ".join(f"{share:.1%} of {what}" for what, share in result.after.items())
-    typer.echo(f"{settings.output / 'places'}: {result.rows} pictures, {result.steps} steps, reads {read} in held-out pictures")
+    line = f"{settings.output / 'places'}: {result.rows} pictures, {result.steps} steps, reads {read} in held-out pictures"
+    _print_once(line, result.model_dump_json(indent=2) if as_json else None)
+
+
+def _print_once(line: str, document: str | None = None) -> None:
+    """Print the result of a training in a line or as JSON; of several processes, the first does."""
+    from espresso.cli import show
+
+    if os.environ.get("RANK", "0") != "0":
+        return
+    if document:
+        show.print_json(document)
+    else:
+        typer.echo(line)
 
 
 @app.command()
@@ -124,13 +134,11 @@ def _train(config: FinetuneConfig, stage: StageName, steps: int | None, as_json:
 
     with redirect_stdout(sys.stderr):
         provenance, _ = train_stage(config, stage, steps=steps, on_data=report)
-    if as_json:
-        show.print_json(provenance.model_dump_json(indent=2))
-        return
     held_out = ""
     if provenance.before:
         held_out = f", held-out loss {provenance.before['loss']:.3f} -> {provenance.after['loss']:.3f}"
-    typer.echo(f"{config.output / stage}: {provenance.rows} rows, {provenance.bad} skipped, {provenance.steps} steps{held_out}")
+    line = f"{config.output / stage}: {provenance.rows} rows, {provenance.bad} skipped, {provenance.steps} steps{held_out}"
+    _print_once(line, provenance.model_dump_json(indent=2) if as_json else None)
 
 
 @app.command()
@@ -206,7 +214,7 @@ def tiny(
     settings = read_config(config, TinyConfig, batches=batches, output=output, checkpoints=checkpoints)
     from finetune.tiny.train import train  # takes seconds to import; report an invalid config first
 
-    typer.echo(f"{train(settings)}: trained on {settings.batches} batches")
+    _print_once(f"{train(settings)}: trained on {settings.batches} batches")
 
 
 @app.command()
@@ -297,4 +305,4 @@ def fusion(
 
     with redirect_stdout(sys.stderr):  # the trainer's log
         lineage = train(settings, stage, steps=steps)
-    typer.echo(f"{settings.output / stage}: {lineage.rows:,} rows, {lineage.steps} steps, loss {lineage.loss:.3f} at the end")
+    _print_once(f"{settings.output / stage}: {lineage.rows:,} rows, {lineage.steps} steps, loss {lineage.loss:.3f} at the end")

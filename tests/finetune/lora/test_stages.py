@@ -1,5 +1,6 @@
 """The second stage continues from the first one and reads the selected evidence."""
 
+import json
 import subprocess
 import sys
 
@@ -84,21 +85,19 @@ def test_a_single_stage_needs_no_first_stage_and_reads_no_evidence(make_config, 
 
 def test_two_processes_learn_the_same_as_one(make_config, tmp_path):
     script = tmp_path / "run.py"
-    script.write_text(
-        "import sys\n"
-        "import torch.distributed as distributed\n"
-        "from finetune.lora.config import FinetuneConfig\n"
-        "from finetune.lora.stages import train_stage\n"
-        "train_stage(FinetuneConfig.model_validate_json(sys.argv[1]), 'evidence', steps=4)\n"
-        "print('processes:', distributed.get_world_size() if distributed.is_initialized() else 1)"
-    )
+    script.write_text("from espresso.cli import app; app()")
     launch = ["-m", "torch.distributed.run", "--nproc-per-node", "2"]
     weights = {}
     for processes in (1, 2):
         config = make_config(tmp_path / str(processes), device_batch=4 // processes)
-        command = [sys.executable, *(launch if processes == 2 else []), str(script), config.model_dump_json()]
-        done = subprocess.run(command, capture_output=True, text=True, check=False)
-        assert f"processes: {processes}" in done.stdout, done.stderr[-2000:]
+        file = tmp_path / f"{processes}.yaml"
+        file.write_text(config.model_dump_json())
+        command = [sys.executable, *(launch if processes == 2 else []), str(script), "finetune", "evidence", str(file)]
+        done = subprocess.run([*command, "--steps", "4", "--json"], capture_output=True, text=True, check=False)
+        assert done.returncode == 0, done.stderr[-2000:]
+        assert json.loads(done.stdout)["steps"] == 4, "printed once"
+        (manifest,) = (config.output / "evidence-checkpoints").glob("checkpoint-4/manifest.json")
+        assert json.loads(manifest.read_text())["processes"] == processes
         weights[processes] = load_file(config.output / "evidence" / "adapter_model.safetensors")
     assert all(torch.allclose(weights[1][name], weights[2][name], atol=1e-4) for name in weights[1])
 
