@@ -54,7 +54,7 @@ class RunProgress:
     """Progress of a run, or of judging one."""
 
     doing: str
-    """What is being done, such as "rendering clips" or "answering"."""
+    """What is being done, such as "rendering visuals" or "answering"."""
 
     done: int
     total: int
@@ -157,7 +157,7 @@ def run(
             from eval.executors import ray  # noqa: PLC0415
 
             check_address(address)
-        loaded = load(lambda done, total: on_progress(RunProgress("rendering clips", done, total)))
+        loaded = load(lambda done, total: on_progress(RunProgress("rendering visuals", done, total)))
         if (loaded.missing and not allow_missing) or not loaded.questions:
             raise DataError(_missing(loaded))
         if executor != "ray":

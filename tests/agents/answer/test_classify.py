@@ -11,6 +11,7 @@ from agents.session import Session
 from espresso import profiles, world
 from espresso.datasets.raiv.questions import DATASET
 from espresso.datasets.raiv.reasons import DATASET as REASONS
+from espresso.datasets.smart101.evidence import true_facts
 from espresso.datasets.smart101.puzzles import instance, rendered
 from espresso.datasets.smart101.questions import DATASET as PUZZLES
 from espresso.errors import ModelError, ProfileError, QuestionError
@@ -130,6 +131,18 @@ def test_the_shipped_classifier_of_puzzles_reads_their_pictures():
         answers = list(espresso.ask_many([each.without_truth() for each in questions], session=opened))
     right = [answer.text == question.answer for question, answer in zip(questions, answers, strict=True)]
     assert sum(right) > 0.3 * 124  # guesses are that good once in 300 times
+
+
+def test_the_reasoner_of_the_same_profile_says_what_the_picture_shows():
+    known = ("22-", "53-", "62-", "97-")  # puzzles that it has learned
+    questions = [each for each in PUZZLES.load("test", 155).questions if each.id.startswith(known)]
+    with Session("smart101", cache=False) as opened:
+        answers = list(espresso.ask_many([each.without_truth() for each in questions], session=opened, strategy="selector"))
+    facts = [fact for question, answer in zip(questions, answers, strict=True) for fact in true_facts(question, answer)]
+    assert len(facts) > 4 * len(questions)
+    assert sum(facts) > 0.8 * len(facts)
+    right = [answer.text == question.answer for question, answer in zip(questions, answers, strict=True)]
+    assert sum(right) > 0.5 * len(questions)  # guesses are that good once in 1,700 times
 
 
 @pytest.fixture(scope="module")
