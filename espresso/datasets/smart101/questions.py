@@ -15,6 +15,7 @@ from espresso.datasets.smart101 import data
 from espresso.datasets.smart101.data import PuzzleQuestion
 from espresso.datasets.smart101.evidence import evidence_of
 from espresso.datasets.smart101.puzzles import instance
+from espresso.datasets.smart101.rows import PuzzleRow
 from espresso.schema import Question, Truth
 
 
@@ -39,7 +40,6 @@ class Smart101:
 
 def _question(puzzle: PuzzleQuestion, *, generated: bool) -> Question:
     row = puzzle.row
-    shown = instance(row.puzzle, row.number).facts if generated else {}
     return Question(
         id=row.id,
         visuals=(str(puzzle.image),),
@@ -48,8 +48,12 @@ def _question(puzzle: PuzzleQuestion, *, generated: bool) -> Question:
         task=puzzle.skill,
         answer=row.options[row.answer],
         weight=puzzle.difficulty,
-        truth=Truth(spans=(), facts=(), evidence=evidence_of(row.question, shown)) if generated else None,
+        truth=_truth(row) if generated else None,
     )
+
+
+def _truth(row: PuzzleRow) -> Truth:
+    return Truth(spans=(), facts=(), evidence=evidence_of(row.question, instance(row.puzzle, row.number).facts))
 
 
 DATASET = Smart101()
